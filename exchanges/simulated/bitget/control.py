@@ -11,13 +11,12 @@ from typing import Any
 from ..hub import Session, Topic
 from ..limits import Window
 from ..service import World
-from .dialect import DIALECT, kind_of_channel, topic_name
+from .dialect import DIALECT, KEYS, V2, kind_of_channel, topic_name
 
 HOUR_S = 3600.0
 SUBSCRIBES_AN_HOUR = 240  # requests of a connection
 ARGS_BYTES = 4096  # of one request
 TOPICS_MOST = 1000  # of a connection
-KEYS = ("instType", "channel", "instId")
 TOO_MANY = {"code": 30006, "msg": "request too many"}
 
 
@@ -62,10 +61,13 @@ class Control:
         """Answer each arg by itself, then send what new subscribers get at once, after all answers."""
         first: list[tuple[Topic, Iterable[str]]] = []
         for arg in args:
-            product, channel, name = (str(arg.get(key)) for key in KEYS)
-            known = dict(zip(KEYS, (product, channel, name), strict=True))
+            known = _known(session, arg)
+            product, channel, name, *_ = (*known.values(), "")
             topic = self._world.find(session.category, topic_name(product, channel, name))
-            if kind_of_channel(channel) is None and topic is None:
+            if topic is None and session.category != V2:
+                text = json.dumps(known | {"msg": "doesn't exist"})  # v3 has the arg in the text
+                self._error(session, code=30001, msg=text, op="subscribe", connId="1")
+            elif kind_of_channel(channel) is None and topic is None:
                 self._error(session, arg=known, code=30016, msg="Param error", op="subscribe")
             elif topic is None:
                 text = f"instType:{product},channel:{channel},instId:{name},precision:null doesn't exist"
@@ -83,8 +85,9 @@ class Control:
 
     def _unsubscribe(self, session: Session, args: list[dict[str, Any]]) -> None:
         for arg in args:
-            known = {key: str(arg.get(key)) for key in KEYS}
-            if (topic := session.topics.get(topic_name(*known.values()))) is not None:
+            known = _known(session, arg)
+            product, channel, name, *_ = (*known.values(), "")
+            if (topic := session.topics.get(topic_name(product, channel, name))) is not None:
                 self._hub.leave(session, topic)
             self._push(session, {"event": "unsubscribe", "arg": known})
 
@@ -94,3 +97,9 @@ class Control:
 
     def _push(self, session: Session, message: dict[str, Any]) -> None:
         session.push_text(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
+
+
+def _known(session: Session, arg: dict[str, Any]) -> dict[str, str]:
+    """What an arg has of what the socket takes; of v2 all of it."""
+    keys = KEYS[session.category]
+    return {key: str(arg.get(key)) for key in keys if key in arg or key != "symbol"}

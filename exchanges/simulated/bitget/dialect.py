@@ -18,9 +18,11 @@ from ..trades import Mark, TradeIds
 from ..truth import CandleRule, Interval
 from .candles import FUTURES, HOUR_MS
 from .instruments import OTHER_PRODUCTS, PRODUCTS, instrument, names_of
-from .streams import Book, Books, Candles, Tickers, Trades
+from .rows import LIQUIDATION
+from .streams import Book, Books, Candles, Liquidations, Tickers, Trades
 
-PATH = "/v2/ws/public"
+V2, V3 = "public", "v3"
+PATHS: Mapping[str, str] = MappingProxyType({"/v2/ws/public": V2, "/v3/ws/public": V3})
 CATEGORIES = ("linear", "spot")
 BOOKS: Mapping[str, int] = MappingProxyType({"books": 500, "books1": 1, "books5": 5, "books15": 15})
 KINDS: Mapping[str, str] = MappingProxyType(
@@ -28,6 +30,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 EPOCH_MS = 1_435_725_633_621  # from which the first 41 bits of recorded ids count
 ID_SHIFT, SYMBOL_SHIFT = 22, 14  # a millisecond's ids; those of one symbol and trade among them
+KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {V2: ("instType", "channel", "instId"), V3: ("instType", "topic", "symbol")}
+)
+"""What an arg has, by socket; liquidations have no symbol."""
 ARG = re.compile(rb'\{"action":"\w+","arg":\{"instType":"([^"]+)","channel":"([^"]+)","instId":"([^"]+)"\},')
 
 
@@ -71,7 +77,10 @@ def head_of(topic: str) -> bytes:
 
 
 class Bitget:
-    """Bitget v2. A topic is named `instType:channel:instId`; all are on one path."""
+    """Bitget v2. A topic is named `instType:channel:instId`; all are on one path.
+
+    Of v3 there are liquidations, `usdt-futures:liquidation:`: v2 has none.
+    """
 
     name = "Bitget"
     categories = usual_categories = CATEGORIES
@@ -125,17 +134,25 @@ class Bitget:
         return OwnBook(symbol, Book)
 
     def channel(self, path: str) -> str | None:
-        """One socket for all products."""
-        return "public" if path == PATH else None
+        """A socket for all products; another for what v3 has."""
+        return PATHS.get(path)
 
-    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:  # noqa: ARG002
+    def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
         """By the product."""
-        category = PRODUCTS.get(name.partition(":")[0])
+        if (self.kind_of(name) == "liquidation") != (channel == V3):
+            return ()
+        category = PRODUCTS.get(name.partition(":")[0].upper())
         return CATEGORIES if category is None else (category,)
 
-    def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:  # noqa: ARG002
+    def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
         """A symbol that another product has is found, and carries nothing."""
         product, head, of = name.split(":", 2)
+        if channel == V3:
+            if head != LIQUIDATION or of or product.upper() not in (*PRODUCTS, *OTHER_PRODUCTS) or product.isupper():
+                return None
+            category = "linear" if product == "usdt-futures" else ""
+            all_of = [symbol for (known, _), symbol in symbols.items() if known == category]
+            return Found("linear", "liquidation", "", all_of, categories=(category,))
         category, kind = PRODUCTS.get(product, "linear"), kind_of_channel(head)
         if kind is None or product not in (*PRODUCTS, *OTHER_PRODUCTS):
             return None
@@ -151,6 +168,8 @@ class Bitget:
             return Books(topic, symbol, int(found.detail))
         if found.kind == "kline":
             return Candles(topic, symbol)
+        if found.kind == "liquidation":
+            return Liquidations(topic, symbol)
         return Trades(topic, symbol) if found.kind == "trades" else Tickers(topic, symbol)
 
     def topic_of(self, body: bytes) -> str | None:
@@ -164,7 +183,8 @@ class Bitget:
         arg = message.get("arg") if isinstance(message, dict) and "data" in message else None
         if not isinstance(arg, dict):
             return None
-        return f"{arg.get('instType')}:{arg.get('channel')}:{arg.get('instId')}"
+        keys = KEYS[V3 if "topic" in arg else V2]
+        return ":".join(str(arg.get(key, "")) for key in keys)
 
     def carried(self, topic: str, body: bytes) -> bytes:  # noqa: ARG002
         """As it is."""
@@ -173,6 +193,8 @@ class Bitget:
     def kind_of(self, name: str) -> str:
         """By the channel."""
         channel = name.split(":")[1]
+        if channel == LIQUIDATION:
+            return LIQUIDATION
         return "kline" if channel.startswith("candle") else KINDS.get(channel, "other")
 
 

@@ -23,8 +23,6 @@ LEFT = "x-mbx-used-remain-limit"
 class BitgetService(Usual):
     """See exchanges.simulated.service.Service."""
 
-    kinds = ("trades", "orderbook", "ticker")  # liquidations are on the v3 socket alone
-
     def __init__(self, world: World) -> None:
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
         self.faults = RestFaults(world.market.now_ms, prefix="/api/")

@@ -7,10 +7,10 @@ from ..book import Levels, SymbolBook
 from ..hub import Topic
 from ..klines import Klines
 from ..symbol_market import Stream, SymbolMarket
-from ..trades import Trade
+from ..trades import Liquidation, Trade
 from ..truth import Candle
 from .candles import FUTURES
-from .rows import candle_row, message, ticker_row, trade_text
+from .rows import candle_row, liquidation_text, message, ticker_row, trade_text
 
 BACKLOG = 50  # trades of the first message
 BOOK_LEVELS = 500
@@ -49,6 +49,14 @@ class Tickers(Stream):
     def update(self, now_ms: int) -> Iterable[str]:
         """The ticker."""
         yield message(self.topic.name, dump(ticker_row(self.symbol, now_ms)), now_ms, "snapshot")
+
+
+class Liquidations(Stream):
+    """liquidation, of v3: those of all contracts in one topic."""
+
+    def liquidation(self, event: Liquidation, now_ms: int) -> Iterable[str]:
+        """One at a time; recorded are two, of ten seconds."""
+        yield message(self.topic.name, liquidation_text(self.symbol, event, now_ms), now_ms)
 
 
 class Candles(Stream):
