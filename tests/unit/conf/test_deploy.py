@@ -13,7 +13,7 @@ from conf.settings import Settings, load_settings
 from conf.values import EXCHANGES
 
 ROOT = Path(__file__).resolve().parents[3]
-EXAMPLES = ("bybit", "binance", "okx")  # what there is an env file for
+EXAMPLES = ("bybit", "binance", "okx", "bitget", "gate", "kucoin", "bingx")  # what there is an env file for
 STOP_LIMITS = {
     "supervisord.conf": r"^stopwaitsecs=(\d+)$",
     "conf/deploy/supervisord-shards.conf": r"^stopwaitsecs=(\d+)$",
