@@ -4,6 +4,7 @@ The thread starts with the first `refresh`. An implausible answer changes nothin
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -43,7 +44,7 @@ class Listings:
         self._sizes: dict[tuple[str, str], Decimal] = {}  # and its contracts their size
         self._implausible: set[str] = set()
         self._wake = threading.Event()
-        self._is_told = False  # by the exchange, that something has changed
+        self._is_told = self._is_asked = False  # the exchange says that something has changed; `refresh` was called
         self._thread: threading.Thread | None = None
 
     def include(self, market: str, read: Read) -> None:
@@ -70,13 +71,14 @@ class Listings:
 
     def refresh(self) -> None:
         """Have all markets read as soon as possible. One thread only."""
+        self._is_asked = True
         self._wake.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="listing", daemon=True)
             self._thread.start()
 
     def reread(self) -> None:
-        """Have all markets read again, after REREAD_S: the exchange says that they have changed.
+        """Have all markets read again, once in REREAD_S: the exchange says that they have changed.
 
         Any thread; never blocks. Nothing where nothing is read at all.
         """
@@ -127,7 +129,7 @@ class Listings:
         retry_s = RETRY_FIRST_S
         while not self._stop.is_set():
             self._wake.clear()
-            self._is_told = False
+            self._is_told = self._is_asked = False
             try:
                 is_whole = self.read_all()
             except Exception:  # the thread's outermost loop
@@ -135,6 +137,10 @@ class Listings:
                 is_whole = False
             wait_s = self._refresh_s if is_whole else min(retry_s, self._refresh_s)
             retry_s = RETRY_FIRST_S if is_whole else min(retry_s * 2, CAP_S)
+            read_s = time.monotonic()
             self._wake.wait(wait_s)
-            if self._is_told:  # of many at once, and while this waits
-                self._stop.wait(self._reread_s)
+            self._wake.clear()
+            while self._is_told and not (self._is_asked or self._stop.is_set()):
+                if not self._wake.wait(max(0.0, read_s + self._reread_s - time.monotonic())):
+                    break
+                self._wake.clear()
