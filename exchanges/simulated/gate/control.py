@@ -135,7 +135,8 @@ def _names(channel: str, short: str, payload: Sequence[str]) -> list[str]:
 
 
 def _known(request: dict[str, Any]) -> dict[str, Any]:
-    return {name: request[name] for name in ("id", "channel", "event", "payload") if name in request}
+    known = {name: request[name] for name in ("id", "channel", "event", "payload") if name in request}
+    return {"event": ""} | known
 
 
 def _error(code: int, text: str) -> dict[str, Any]:
