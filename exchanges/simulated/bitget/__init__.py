@@ -1,1 +1,1 @@
-"""Bitget's classic API v2 as a dialect of the simulated exchange: the public socket and public REST, as documented."""
+"""Bitget's API v2 as a dialect of the simulated exchange, with the liquidations of v3: public sockets and REST."""

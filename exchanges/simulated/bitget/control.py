@@ -11,12 +11,13 @@ from typing import Any
 from ..hub import Session, Topic
 from ..limits import Window
 from ..service import World
-from .dialect import DIALECT, KEYS, V2, kind_of_channel, topic_name
+from .dialect import DIALECT, kind_of_channel
 
 HOUR_S = 3600.0
 SUBSCRIBES_AN_HOUR = 240  # requests of a connection
 ARGS_BYTES = 4096  # of one request
 TOPICS_MOST = 1000  # of a connection
+KEYS = {"v2": ("instType", "channel", "instId"), "v3": ("instType", "topic")}  # of an arg; what else it has is dropped
 TOO_MANY = {"code": 30006, "msg": "request too many"}
 
 
@@ -60,34 +61,35 @@ class Control:
     def _subscribe(self, session: Session, args: list[dict[str, Any]]) -> None:
         """Answer each arg by itself, then send what new subscribers get at once, after all answers."""
         first: list[tuple[Topic, Iterable[str]]] = []
-        for arg in args:
-            known = _known(session, arg)
-            product, channel, name, *_ = (*known.values(), "")
-            topic = self._world.find(session.category, topic_name(product, channel, name))
-            if topic is None and session.category != V2:
-                text = json.dumps(known | {"msg": "doesn't exist"})  # v3 has the arg in the text
-                self._error(session, code=30001, msg=text, op="subscribe", connId="1")
-            elif kind_of_channel(channel) is None and topic is None:
-                self._error(session, arg=known, code=30016, msg="Param error", op="subscribe")
-            elif topic is None:
-                text = f"instType:{product},channel:{channel},instId:{name},precision:null doesn't exist"
-                self._error(session, arg=known, code=30001, msg=text, op="subscribe")
-            elif topic.name not in session.topics and len(session.topics) >= TOPICS_MOST:
+        for known, name in _topics_of(session, args):
+            topic = self._world.find(session.category, name)
+            if topic is None:
+                self._refuse(session, known)
+            elif name not in session.topics and len(session.topics) >= TOPICS_MOST:
                 self._error(session, arg=known, code=30007, msg="request over limit", op="subscribe")
             else:
                 self._push(session, {"event": "subscribe", "arg": known})
-                if topic.name not in session.topics:
+                if name not in session.topics:
                     self._hub.join(session, topic)
                     first.append((topic, self._world.first(topic)))
         for topic, texts in first:
             for text in texts:
                 self._hub.snapshot_to(session, topic, text)
 
+    def _refuse(self, session: Session, arg: dict[str, str]) -> None:
+        """v3 names the arg in the text alone."""
+        if session.category == "v3":
+            text = json.dumps(arg | {"msg": "doesn't exist"})
+            self._error(session, code=30001, msg=text, op="subscribe", connId=session.conn_id)
+        elif kind_of_channel(arg["channel"]) is None:
+            self._error(session, arg=arg, code=30016, msg="Param error", op="subscribe")
+        else:
+            named = ",".join(f"{key}:{value}" for key, value in arg.items())
+            self._error(session, arg=arg, code=30001, msg=f"{named},precision:null doesn't exist", op="subscribe")
+
     def _unsubscribe(self, session: Session, args: list[dict[str, Any]]) -> None:
-        for arg in args:
-            known = _known(session, arg)
-            product, channel, name, *_ = (*known.values(), "")
-            if (topic := session.topics.get(topic_name(product, channel, name))) is not None:
+        for known, name in _topics_of(session, args):
+            if (topic := session.topics.get(name)) is not None:
                 self._hub.leave(session, topic)
             self._push(session, {"event": "unsubscribe", "arg": known})
 
@@ -99,7 +101,7 @@ class Control:
         session.push_text(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
 
 
-def _known(session: Session, arg: dict[str, Any]) -> dict[str, str]:
-    """What an arg has of what the socket takes; of v2 all of it."""
-    keys = KEYS[session.category]
-    return {key: str(arg.get(key)) for key in keys if key in arg or key != "symbol"}
+def _topics_of(session: Session, args: list[dict[str, Any]]) -> list[tuple[dict[str, str], str]]:
+    """The args as they are answered, and the names of their topics."""
+    known = [{key: str(arg.get(key)) for key in KEYS[session.category]} for arg in args]
+    return [(each, ":".join(each.values())) for each in known]

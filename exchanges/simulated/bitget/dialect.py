@@ -18,22 +18,21 @@ from ..trades import Mark, TradeIds
 from ..truth import CandleRule, Interval
 from .candles import FUTURES, HOUR_MS
 from .instruments import OTHER_PRODUCTS, PRODUCTS, instrument, names_of
-from .rows import LIQUIDATION
+from .rows import arg_text, message
 from .streams import Book, Books, Candles, Liquidations, Tickers, Trades
 
-V2, V3 = "public", "v3"
-PATHS: Mapping[str, str] = MappingProxyType({"/v2/ws/public": V2, "/v3/ws/public": V3})
+PATHS: Mapping[str, str] = MappingProxyType({"/v2/ws/public": "v2", "/v3/ws/public": "v3"})
+LIQUIDATION = "liquidation"
 CATEGORIES = ("linear", "spot")
 BOOKS: Mapping[str, int] = MappingProxyType({"books": 500, "books1": 1, "books5": 5, "books15": 15})
 KINDS: Mapping[str, str] = MappingProxyType(
     {"trade": "trades", "ticker": "ticker", **dict.fromkeys(BOOKS, "orderbook")}
 )
+STREAMS: Mapping[str, type[Stream]] = MappingProxyType(
+    {"trades": Trades, "ticker": Tickers, "liquidation": Liquidations}
+)
 EPOCH_MS = 1_435_725_633_621  # from which the first 41 bits of recorded ids count
 ID_SHIFT, SYMBOL_SHIFT = 22, 14  # a millisecond's ids; those of one symbol and trade among them
-KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {V2: ("instType", "channel", "instId"), V3: ("instType", "topic", "symbol")}
-)
-"""What an arg has, by socket; liquidations have no symbol."""
 ARG = re.compile(rb'\{"action":"\w+","arg":\{"instType":"([^"]+)","channel":"([^"]+)","instId":"([^"]+)"\},')
 
 
@@ -47,11 +46,6 @@ def id_texts(category: str, index: int) -> TradeIds:
     return TradeIds(time.time_ns() // 1_000_000 - EPOCH_MS, text)
 
 
-def topic_name(product: str, channel: str, name: str) -> str:
-    """What a topic is called here."""
-    return f"{product}:{channel}:{name}"
-
-
 def kind_of_channel(channel: str) -> str | None:
     """The kind of a channel; None where there is none of that name."""
     if channel.startswith("candle"):
@@ -61,25 +55,21 @@ def kind_of_channel(channel: str) -> str | None:
 
 def trade_text(topic: str, price: str, size: str) -> bytes:
     """A trade message that never happened."""
-    now_ms, (product, channel, name) = time.time_ns() // 1_000_000, topic.split(":")
-    return (
-        f'{{"action":"update","arg":{{"instType":"{product}","channel":"{channel}","instId":"{name}"}},'
-        f'"data":[{{"ts":"{now_ms}","price":"{price}","size":"{size}","side":"buy","tradeId":"{now_ms << 22}"}}],'
-        f'"ts":{now_ms}}}'
-    ).encode()
+    now_ms = time.time_ns() // 1_000_000
+    number = now_ms << ID_SHIFT
+    row = f'{{"ts":"{now_ms}","price":"{price}","size":"{size}","side":"buy","tradeId":"{number}"}}'
+    return message(topic, row, now_ms).encode()
 
 
 def head_of(topic: str) -> bytes:
     """How a data message of a topic begins, without data."""
-    product, channel, name = topic.split(":")
-    arg = f'{{"instType":"{product}","channel":"{channel}","instId":"{name}"}}'
-    return f'{{"action":"update","arg":{arg},"data":[]'.encode()
+    return f'{{"action":"update","arg":{arg_text(topic)},"data":[]'.encode()
 
 
 class Bitget:
-    """Bitget v2. A topic is named `instType:channel:instId`; all are on one path.
+    """Bitget v2, and the one topic of v3 that v2 does not have.
 
-    Of v3 there are liquidations, `usdt-futures:liquidation:`: v2 has none.
+    A topic is named `instType:channel:instId`, that of v3 `instType:topic`.
     """
 
     name = "Bitget"
@@ -106,7 +96,7 @@ class Bitget:
         unknown=b'{"action":"update","arg":{"instType":"SPOT","channel":"whatever","instId":"BTCUSDT"},"data":[{}]}',
         pong=b'{"event":"pong","arg":7}',
         price_key=b'"price":',
-        nameless=topic_name("USDT-FUTURES", "trade", "BTCUSDT"),
+        nameless="USDT-FUTURES:trade:BTCUSDT",
     )
 
     def check(self, options: Options) -> str:  # noqa: ARG002
@@ -134,25 +124,21 @@ class Bitget:
         return OwnBook(symbol, Book)
 
     def channel(self, path: str) -> str | None:
-        """A socket for all products; another for what v3 has."""
+        """Each version has one socket for all products."""
         return PATHS.get(path)
 
     def categories_of(self, channel: str, name: str) -> tuple[str, ...]:
         """By the product."""
-        if (self.kind_of(name) == "liquidation") != (channel == V3):
+        if (channel == "v3") != name.endswith(f":{LIQUIDATION}"):
             return ()
         category = PRODUCTS.get(name.partition(":")[0].upper())
         return CATEGORIES if category is None else (category,)
 
     def find(self, symbols: Symbols, channel: str, name: str) -> Found | None:
         """A symbol that another product has is found, and carries nothing."""
+        if channel == "v3":
+            return _liquidations(symbols, name)
         product, head, of = name.split(":", 2)
-        if channel == V3:
-            if head != LIQUIDATION or of or product.upper() not in (*PRODUCTS, *OTHER_PRODUCTS) or product.isupper():
-                return None
-            category = "linear" if product == "usdt-futures" else ""
-            all_of = [symbol for (known, _), symbol in symbols.items() if known == category]
-            return Found("linear", "liquidation", "", all_of, categories=(category,))
         category, kind = PRODUCTS.get(product, "linear"), kind_of_channel(head)
         if kind is None or product not in (*PRODUCTS, *OTHER_PRODUCTS):
             return None
@@ -168,9 +154,7 @@ class Bitget:
             return Books(topic, symbol, int(found.detail))
         if found.kind == "kline":
             return Candles(topic, symbol)
-        if found.kind == "liquidation":
-            return Liquidations(topic, symbol)
-        return Trades(topic, symbol) if found.kind == "trades" else Tickers(topic, symbol)
+        return STREAMS[found.kind](topic, symbol)
 
     def topic_of(self, body: bytes) -> str | None:
         """Its arg."""
@@ -181,10 +165,7 @@ class Bitget:
         except ValueError:
             return None
         arg = message.get("arg") if isinstance(message, dict) and "data" in message else None
-        if not isinstance(arg, dict):
-            return None
-        keys = KEYS[V3 if "topic" in arg else V2]
-        return ":".join(str(arg.get(key, "")) for key in keys)
+        return ":".join(map(str, arg.values())) if isinstance(arg, dict) else None
 
     def carried(self, topic: str, body: bytes) -> bytes:  # noqa: ARG002
         """As it is."""
@@ -193,9 +174,18 @@ class Bitget:
     def kind_of(self, name: str) -> str:
         """By the channel."""
         channel = name.split(":")[1]
-        if channel == LIQUIDATION:
-            return LIQUIDATION
-        return "kline" if channel.startswith("candle") else KINDS.get(channel, "other")
+        return "liquidation" if channel == LIQUIDATION else kind_of_channel(channel) or "other"
+
+
+def _liquidations(symbols: Symbols, name: str) -> Found | None:
+    """The topic of a product of futures, in small letters."""
+    product, _, topic = name.partition(":")
+    if topic != LIQUIDATION or product not in map(str.lower, ("USDT-FUTURES", *OTHER_PRODUCTS)):
+        return None
+    if product.upper() not in PRODUCTS:
+        return Found("linear", "liquidation", product, [])
+    swaps = [symbol for (category, _), symbol in symbols.items() if category == "linear"]
+    return Found("linear", "liquidation", "", swaps, categories=("linear",))
 
 
 DIALECT = Bitget()

@@ -4,21 +4,24 @@ from decimal import Decimal
 from typing import Any
 
 from ..symbol_market import SymbolMarket
-from ..trades import Liquidation, Trade
+from ..trades import Trade
 from ..truth import Candle, printed
 
-LIQUIDATION = "liquidation"
 SIDE = {"Buy": "buy", "Sell": "sell"}
 FUNDING_MS = 8 * 3_600_000
 
 
+def arg_text(topic: str) -> str:
+    """The arg of a topic: `instType:channel:instId`, and on v3 `instType:topic`."""
+    product, channel, *names = topic.split(":", 2)
+    if not names:
+        return f'{{"instType":"{product}","topic":"{channel}"}}'
+    return f'{{"instType":"{product}","channel":"{channel}","instId":"{names[0]}"}}'
+
+
 def message(topic: str, data: str, now_ms: int, action: str = "update") -> str:
-    """A data message of rows that are joined already. A topic is `instType:channel:instId`."""
-    product, channel, name = topic.split(":")
-    arg = f'{{"instType":"{product}","channel":"{channel}","instId":"{name}"}}'
-    if channel == LIQUIDATION:
-        arg = f'{{"instType":"{product}","topic":"{channel}"}}'
-    return f'{{"action":"{action}","arg":{arg},"data":[{data}],"ts":{now_ms}}}'
+    """A data message of rows that are joined already."""
+    return f'{{"action":"{action}","arg":{arg_text(topic)},"data":[{data}],"ts":{now_ms}}}'
 
 
 def trade_text(trade: Trade) -> str:
@@ -26,16 +29,6 @@ def trade_text(trade: Trade) -> str:
     return (
         f'{{"ts":"{trade.event_ms}","price":"{trade.price}","size":"{trade.size}","side":"{SIDE[trade.side]}",'
         f'"tradeId":"{trade.id}"}}'
-    )
-
-
-def liquidation_text(symbol: SymbolMarket, event: Liquidation, now_ms: int) -> str:
-    """One liquidation of v3: the side of the position, and how much of the quote coin."""
-    price, size = symbol.price_text(event.ticks), symbol.size_text(event.lots)
-    amount = format((Decimal(price) * Decimal(size)).normalize(), "f")
-    return (
-        f'{{"symbol":"{symbol.instrument.symbol}","side":"{"buy" if event.is_long else "sell"}","price":"{price}",'
-        f'"amount":"{amount}","ts":"{now_ms}"}}'
     )
 
 

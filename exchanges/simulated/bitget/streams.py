@@ -8,9 +8,9 @@ from ..hub import Topic
 from ..klines import Klines
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Liquidation, Trade
-from ..truth import Candle
+from ..truth import Candle, printed
 from .candles import FUTURES
-from .rows import candle_row, liquidation_text, message, ticker_row, trade_text
+from .rows import candle_row, message, ticker_row, trade_text
 
 BACKLOG = 50  # trades of the first message
 BOOK_LEVELS = 500
@@ -52,11 +52,27 @@ class Tickers(Stream):
 
 
 class Liquidations(Stream):
-    """liquidation, of v3: those of all contracts in one topic."""
+    """liquidation of v3: of all contracts in one topic; those of a moment together, newest first, some time later."""
+
+    def __init__(self, topic: Topic, symbol: SymbolMarket) -> None:
+        super().__init__(topic, symbol)
+        self._rows: list[str] = []
 
     def liquidation(self, event: Liquidation, now_ms: int) -> Iterable[str]:
-        """One at a time; recorded are two, of ten seconds."""
-        yield message(self.topic.name, liquidation_text(self.symbol, event, now_ms), now_ms)
+        """Gather one. `side` is the position's, and `amount` in the quote coin."""
+        instrument = self.symbol.instrument
+        worth = printed((instrument.tick * event.ticks * instrument.lot * event.lots).normalize())
+        price, side = self.symbol.price_text(event.ticks), "buy" if event.is_long else "sell"
+        self._rows.append(
+            f'{{"symbol":"{instrument.symbol}","side":"{side}","price":"{price}","amount":"{worth}","ts":"{now_ms}"}}'
+        )
+        return ()
+
+    def repeat(self, now_ms: int) -> Iterable[str]:
+        """Send what was gathered."""
+        if self._rows:
+            yield message(self.topic.name, ",".join(reversed(self._rows)), now_ms)
+            self._rows.clear()
 
 
 class Candles(Stream):
