@@ -54,6 +54,7 @@ class Connection(ServerConnection):
 
     session: Session | None = None
     opened_s = last_activity_s = last_pong_s = last_ping_s = bare_since_s = 0.0
+    asked_s = 0.0  # when the first of the pings was sent that have no answer yet
     stalled_until_s = 0.0
     ends_s = 0.0  # when the exchange ends it, 0 never
     is_announced = False
@@ -245,11 +246,12 @@ class WsServer:
             return
         if session.is_alive:
             session.is_alive, connection.last_pong_s = False, now_s
-        since_s, is_answered = now_s - connection.last_ping_s, connection.last_ping_s <= connection.last_pong_s
-        if not is_answered and since_s > limits.pong_within_s:
+        is_answered = connection.asked_s <= connection.last_pong_s
+        if not is_answered and now_s - connection.asked_s > limits.pong_within_s:
             self._hub.counters["pongless_closed"] += 1
             reset(connection.transport)
-        elif is_answered and since_s >= limits.ping_every_s:
+        elif now_s - connection.last_ping_s >= limits.ping_every_s:
+            connection.asked_s = now_s if is_answered else connection.asked_s
             connection.last_ping_s, text = now_s, self._answers.ping(session)
             session.pending.append(session.wrap(text.encode()) if text else PING_FRAME)
 
