@@ -32,7 +32,8 @@ class Engine:
         self._next_clock_s = self._next_kline_s = 0.0
 
     def stop(self) -> None:
-        """Stop the market: messages held back by a reorder fault leave now, no data message follows."""
+        """Stop the market: what was gathered or held back by a reorder fault leaves now, no data message follows."""
+        self._market.repeat()
         for topic in self._hub.topics.values():
             self._hub.release(topic)
         self._ws.flush()
