@@ -8,7 +8,7 @@ later, so that generating stays cheap.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Literal, NamedTuple
 
 from .trades import Trade
@@ -19,6 +19,7 @@ MONDAY_MS = 4 * DAY_MS  # the first Monday after the epoch
 MINUTES_KEPT = 4320  # three days of 1m candles per symbol
 SECONDS_KEPT = 4200  # seventy minutes of 1s candles per symbol, about 0.2 KB each
 ZERO = Decimal(0)
+EXACTLY = Context(prec=60)  # sums of sizes with 19 decimals have more digits than the usual 28
 INVERSE_TURNOVER_STEP = Decimal("0.00000001")  # of turnovers in the coin, on every exchange
 
 Interval = int | str  # milliseconds, or "M" for calendar months
@@ -149,12 +150,13 @@ class SymbolTruth:
         trades = self.pending[:]
         self.pending.clear()
         self.trade_count += len(trades)
-        for trade in trades:
-            price, size = Decimal(trade.price), Decimal(trade.size)
-            turnover = self.rule.turnover(price, size, self.contract_size)
-            self.minutes.add(trade, price, size, turnover)
-            if self.seconds is not None:
-                self.seconds.add(trade, price, size, turnover)
+        with localcontext(EXACTLY):
+            for trade in trades:
+                price, size = Decimal(trade.price), Decimal(trade.size)
+                turnover = self.rule.turnover(price, size, self.contract_size)
+                self.minutes.add(trade, price, size, turnover)
+                if self.seconds is not None:
+                    self.seconds.add(trade, price, size, turnover)
 
     def candles(self, interval: Interval, now_ms: int) -> list[Candle]:
         """Every candle of `interval`, oldest first, the open one last. ValueError without a base for it."""
@@ -167,7 +169,8 @@ class SymbolTruth:
         base.advance(now_ms)
         if interval == base.step_ms:
             return base.candles
-        return [self.rule.merge(start, group) for start, group in _groups(base.candles, interval)]
+        with localcontext(EXACTLY):
+            return [self.rule.merge(start, group) for start, group in _groups(base.candles, interval)]
 
     def closed(self, interval: Interval, now_ms: int) -> list[Candle]:
         """The closed candles whose trades are known from their first moment."""
