@@ -22,7 +22,7 @@ class KlineRules:
     `inverse_digits`: decimals that the turnover of an inverse contract has. `cuts_each`: each trade's is cut to them,
     then added (Bybit, 2022; only where sizes are in dollars); else their exact sum is rounded half up to them
     (Binance, 2021). `lacks_quiet`: it has no candle of an interval without a trade, or only when more is traded.
-    `lacks_turnover`: its candles have none, and what is read in its place is near it.
+    `lacks_turnover`: its candles have none, or a rounded one: what is read is near it.
     """
 
     opens_at: OpenRule

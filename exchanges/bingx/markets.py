@@ -6,8 +6,7 @@ from types import MappingProxyType
 from model.markets import KlineRules, MarketSpec, by_name
 from model.records import Kind
 
-RULES = KlineRules("first_trade")
-SWAP_RULES = KlineRules("first_trade", lacks_turnover=True)
+RULES = KlineRules("first_trade", lacks_turnover=True)  # swaps have none, spot's has two decimals
 KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker")  # liquidations are not public
 
 CHANGES = 1000
@@ -16,7 +15,7 @@ DEPTHS: Mapping[str, Sequence[int]] = MappingProxyType({"linear": (20, 5, 10, 50
 """The usual one first: a whole book each time, which proves itself."""
 
 MARKETS = by_name(
-    MarketSpec("linear", "swap", "linear", KINDS, DEPTHS["linear"], SWAP_RULES),
+    MarketSpec("linear", "swap", "linear", KINDS, DEPTHS["linear"], RULES),
     MarketSpec("spot", "spot", "spot", KINDS, DEPTHS["spot"], RULES),
 )
 """By neutral name. Sizes of both are in the base coin."""
