@@ -81,8 +81,8 @@ class Venue:
     makes records of payloads for envelopes, None where a kind has none of `types`; `record_names` says how the fields
     of these are called, by type and common name. `ids`: consecutive ids prove by themselves that no trade is missing;
     unique ones only tell trades apart. `trade_keys`: how they are found in a payload; None: there are none, and
-    REDUNDANCY is refused. `rest_limit` and `unverified` are for README: how often REST is read, and what
-    was not seen on the live exchange, a phrase each.
+    REDUNDANCY is refused. For README: `rest_limit`, how often REST is read; `recorded` and `documented`, what rests on
+    recordings of the exchange and what on its documentation alone; `unverified`, what only a live run can show.
     """
 
     name: str
@@ -98,5 +98,7 @@ class Venue:
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rest_limit: str = ""
+    recorded: str = ""
+    documented: str = ""
     unverified: Sequence[str] = ()
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves

@@ -42,6 +42,8 @@ VENUE = Venue(
         f"weight {SPOT_WEIGHT:,} a minute of spot, {FUTURES_WEIGHT:,} of both futures; trades by id: linear 48 h back, "
         "inverse 24 h"
     ),
+    recorded="frames of every kind of 2019 to 2026, five minutes with all their 19,562 trades, candles, listings",
+    documented="limits, bans, notices of a shutdown, RPI trades",
     unverified=(
         "which path COIN-M delivers on",
         "whether RPI trades count in candles of futures",

@@ -40,6 +40,8 @@ VENUE = Venue(
     trade_keys=None,  # trades of swaps have no ids, and two of spot's connections are not worth a rule of their own
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=f"{REQUESTS} requests in {WINDOW_S:g} s of all markets; the newest 1,000 trades of swaps, 500 of spot",
+    recorded="some frames of both markets of 2023 to 2026, a refusal, candles of two days and their roll-ups",
+    documented="limits, pings of spot, REST's trades",
     unverified=(
         "how a refused connect is answered",
         "whether the first message of swap trades has trades of before the subscription",

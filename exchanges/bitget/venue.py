@@ -39,6 +39,8 @@ VENUE = Venue(
     joins_coins=True,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit="15 of 20 requests a second, by path; the newest 100 trades alone",
+    recorded="frames of v1 to v3 of 2022 to 2026, refusals, REST's candles of both markets, listings",
+    documented="limits, the cut after 24 h, the REST history of trades",
     unverified=(
         "how a refused connect is answered",
         "how v3, which liquidations come from, acknowledges and refuses",

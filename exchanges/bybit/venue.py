@@ -42,6 +42,8 @@ VENUE = Venue(
     joins_coins=True,
     record_names=MappingProxyType({"trades": TRADE_NAMES}),
     rest_limit=f"{RATE_PER_S:g} requests a second, of 120",
+    recorded="frames of every kind of 2022 to 2026, options too, candles with all their trades, listings, refusals",
+    documented="limits of connects and of REST",
     unverified=(
         "whether block trades and RPI trades count in its candles (`COUNT_BLOCK_TRADES`, `COUNT_RPI_TRADES`)",
         "decimals of inverse turnover since 2023",

@@ -86,9 +86,10 @@ def ids_and_trade_keys_agree(venue: Venue) -> str:
 
 
 def readme_is_told_its_facts(venue: Venue) -> str:
-    """README's table has what REST reads may cost, and phrases of what was not seen on the live exchange."""
+    """README's table has what REST reads may cost, what the venue rests on, and phrases of what was not seen live."""
     expect(venue.rest_limit, "rest_limit is empty")
-    for text in (venue.rest_limit, *venue.unverified):
+    expect(venue.recorded or venue.documented, "neither recorded nor documented says what it rests on")
+    for text in (venue.rest_limit, venue.recorded, venue.documented, *venue.unverified):
         expect(not {"|", "\n"} & set(text), f"{text!r} would break a table")
     short = [text for text in venue.unverified if len(text.split()) < PHRASE_WORDS_LEAST]
     expect(not short, f"unverified has {short}, which say nothing")

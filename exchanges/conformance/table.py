@@ -18,25 +18,37 @@ NOTES = (
     "depth comes as changes, or as the whole of so many levels each time.",
 )
 
+EVIDENCE = (
+    "None was run live. What rests on recordings of an exchange, what on its documentation alone, and what only a live",
+    "run can show:",
+)
+
 
 def table(venues: Iterable[Venue]) -> list[str]:
     """The lines of the table, what its words mean, and what is not verified on the live exchanges."""
     listed = list(venues)
     header, *rows = [f"| {' | '.join(row)} |" for row in (HEADER, *map(_row, listed))]
-    unverified = [
-        line
-        for venue in listed
-        if venue.unverified
-        for line in textwrap.wrap(f"* `{venue.name}`: {'; '.join(venue.unverified)}.", WIDTH, subsequent_indent="  ")
-    ]
+    evidence = [line for venue in listed for line in textwrap.wrap(_evidence(venue), WIDTH, subsequent_indent="  ")]
     return [
         header,
         f"|{'---|' * len(HEADER)}",
         *rows,
         "",
         *NOTES,
-        *(["", "Not verified on the live exchange:", "", *unverified] if unverified else []),
+        "",
+        *EVIDENCE,
+        "",
+        *evidence,
     ]
+
+
+def _evidence(venue: Venue) -> str:
+    parts = {
+        "recorded": venue.recorded,
+        "documented": venue.documented,
+        "only a live run shows": ", ".join(venue.unverified),
+    }
+    return f"* `{venue.name}`: " + "; ".join(f"{name}: {text}" for name, text in parts.items() if text) + "."
 
 
 def _row(venue: Venue) -> tuple[str, ...]:

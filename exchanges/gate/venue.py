@@ -40,6 +40,8 @@ VENUE = Venue(
     refuses_unknown=("trades", "ticker", "liquidations"),
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=f"{REQUESTS} requests in {WINDOW_S:g} s of each path; the newest 10,000 candles; trades 30 days back",
+    recorded="frames of every kind of 2020 to 2026, liquidations, candles of 2024 and their roll-ups, REST's rows",
+    documented="pushes of changed contracts, limits",
     unverified=(
         "how a refused connect is answered",
         "whether a request with one unknown symbol is refused as a whole",

@@ -39,6 +39,8 @@ VENUE = Venue(
     refuses_unknown=False,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=f"a weight of {PUBLIC.weight} in {PUBLIC.per_s:g} s; the newest 100 trades, and no older ones",
+    recorded="frames of 2021 to 2026, all matches and candles of 30 s, candles of two days and their roll-ups",
+    documented="the token, limits, pings, most of REST",
     unverified=(
         "how a refused connect is answered",
         "whether a connection takes 300 topics of spot, and more than 100 of futures",

@@ -41,6 +41,8 @@ VENUE = Venue(
     rest_limit=(
         f"{min(REQUESTS.values())} to {max(REQUESTS.values())} requests in 2 s, by path; trades by id three months back"
     ),
+    recorded="frames of every kind of 2021 to 2026, a notice, refusals, one minute with all its trades, candles",
+    documented="limits, books of 400 as of 2026, REST's trades by id",
     unverified=(
         "how a refused connect is answered",
         "whether RPI trades count in its candles",

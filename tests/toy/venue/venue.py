@@ -25,5 +25,6 @@ VENUE = Venue(
     refuses_unknown=False,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=f"{REQUESTS} requests a second",
+    documented="all of it",
     unverified=("whether it exists",),
 )
