@@ -1,7 +1,8 @@
-"""Recorded trades and candles of Binance and OKX: what the exchange made of the same trades, and its own roll-ups."""
+"""Recorded trades and candles of Binance, OKX and Gate: what each made of the same trades, and its roll-ups."""
 
 import csv
 import gzip
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -180,3 +181,67 @@ def test_flat_fillers_give_longer_candles_nothing():
     assert first_trade == Candle(0, two, three, two, three, one, two)
     assert prev_close == Candle(0, one, three, one, three, one, two)
     assert empty == flat
+
+
+def gate_candles(folder: Path, symbol: str, interval: str) -> dict[int, Candle]:
+    """Candles by start, volumes in contracts."""
+    rows = read(folder / f"gate/futures_{symbol}_{interval}_2024-08.csv")
+    return candles_in([row | {"open_time": row["open_time_ms"]} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "size", "compared", "quiet", "outside"),
+    [("FUN_USDT", "10", 62, 40, 161), ("BTC_USDT", "0.0001", 24, 0, 76), ("ZKJ_USDT", "1", 31, 21, 148)],
+)
+def test_gates_longer_candles_are_roll_ups_of_the_traded_ones(shared_data, symbol, size, compared, quiet, outside):
+    """Each 4h of futures that has all its 5m, in open, high, low, close, volume: by trades and by candles. The first
+    trade opens, also where the first 5m is empty (`quiet`); the close before is mostly not in a candle (`outside`)."""
+    short, longer = (gate_candles(shared_data, symbol, interval) for interval in ("5m", "4h"))
+    step_ms, length_ms = 300_000, 14_400_000
+    klines = klines_of(trades_of(short.values()), ("5m", "4h"), max(short) + step_ms, SWAP, size)
+    by_candles = {start: rolled_up(short, start, start + length_ms, step_ms, "first_trade") for start in longer}
+    whole = {start: candle for start, candle in by_candles.items() if candle}
+    before = {start: short[start - step_ms].close for start in short if start - step_ms in short}
+    first = next(start for start, candle in short.items() if candle.volume)
+
+    assert [start for start, candle in whole.items() if candle != longer[start]] == []
+    for length, candles in ((step_ms, short), (length_ms, {start: longer[start] for start in whole})):
+        shown = {start: candle for start, candle in candles.items() if start >= first}
+        assert shown
+        for start, candle in shown.items():
+            assert _spot(klines[length, start]) == (*ohlc(candle), candle.volume * Decimal(size)), (length, start)
+    assert all({*ohlc(short[start])} == {close} for start, close in before.items() if not short[start].volume)
+    assert len(whole) == compared
+    assert sum(not short[start].volume and longer[start].volume > 0 for start in whole) == quiet
+    traded = [(close, short[start]) for start, close in before.items() if short[start].volume]
+    assert sum(not candle.low <= close <= candle.high for close, candle in traded) == outside
+
+
+def test_minutes_of_gate_begin_flat_and_open_at_the_first_trade(shared_data):
+    """Three pairs of spot that first trade while their minute is recorded: the pushed candle is that of the trades."""
+    trades: dict[str, list[tuple[int, str, str]]] = {}
+    pushed: dict[str, list[dict[str, str]]] = {}
+    for line in (shared_data / "gate/spot_session_2021-04-22.jsonl").read_text().splitlines():
+        frame = json.loads(line)
+        message = json.loads(frame["raw"])
+        result, kind = message.get("result"), (frame["dir"], message["channel"], message["event"])
+        if kind == ("in", "spot.candlesticks", "update"):
+            pushed.setdefault(result["n"].removeprefix("1m_"), []).append(result)
+        elif kind == ("in", "spot.trades", "update"):
+            trade = int(float(result["create_time_ms"])), result["price"], result["amount"]
+            trades.setdefault(result["currency_pair"], []).append(trade)
+    compared = []
+    for symbol, (flat, *_, last) in ((symbol, rows) for symbol, rows in pushed.items() if len(rows) > 1):
+        start_ms = int(flat["t"]) * 1000
+        if Decimal(flat["v"]):
+            continue
+        assert len({flat[name] for name in "ohlc"}) == 1
+        in_time = [trade for trade in trades[symbol] if trade[0] < start_ms + MINUTE]
+        while (kline := klines_of(in_time, ("1m",), start_ms + MINUTE, SPOT)[MINUTE, start_ms]).turnover > Decimal(
+            last["v"]
+        ):
+            in_time.pop()  # came after the push
+        assert (*ohlc(kline), kline.turnover) == tuple(Decimal(last[name]) for name in "ohlcv")
+        compared.append(symbol)
+
+    assert compared == ["DIS_USDT", "NEO_BTC", "ZKS_ETH"]
