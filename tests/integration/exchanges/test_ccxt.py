@@ -32,7 +32,7 @@ class Exchange:
     contract: float
     ask: Callable[[Any], object]
     in_contracts: bool = False
-    error: tuple[type[Exception], str] = (ccxt.BadSymbol, "")
+    error: tuple[type[Exception], str] = (ccxt.BadSymbol, ".")
     are_consecutive: bool = True
 
 
