@@ -233,14 +233,39 @@ class _Pages:
 def with_quiet(candles: Sequence[Candle], step_ms: int) -> list[Candle]:
     """Add what an exchange leaves out: candles without a trade, flat at the close before.
 
-    Only between two that it has: a candle that is missing at the newest end may only be late. Months are left as they
-    are.
+    Only between two that it has: a candle that is missing at the newest end may only be late, see quiet_end. Months are
+    left as they are.
     """
     found = list(candles[:1])
     for candle in candles[1:]:
         before = found[-1]
-        for start_ms in range(before.start_ms + step_ms, candle.start_ms, step_ms) if step_ms else ():
-            close = before.close
-            found.append(Candle(start_ms, close, close, close, close, Decimal(0), Decimal(0)))
-        found.append(candle)
+        missing = range(before.start_ms + step_ms, candle.start_ms, step_ms) if step_ms else ()
+        found += [*(_flat(start_ms, before.close) for start_ms in missing), candle]
     return found
+
+
+class LastTrade(NamedTuple):
+    """The last trade of a symbol as of a time of the exchange, until when none can still be on its way."""
+
+    known_ms: int
+    event_ms: int
+    price: Decimal
+
+
+def quiet_end(
+    candles: Sequence[Candle], step_ms: int, start_ms: int, end_ms: int, last: Callable[[], LastTrade | None]
+) -> list[Candle]:
+    """Candles without a trade of [start_ms, end_ms), those that are over, behind all that an exchange has of it.
+
+    `last` is asked where one is missing: only what came later than the last trade is quiet for sure. No weeks, no
+    months.
+    """
+    first_ms = candles[-1].start_ms + step_ms if candles else -(-start_ms // step_ms) * step_ms
+    if first_ms + step_ms > end_ms or (trade := last()) is None or trade.event_ms >= first_ms:
+        return []
+    until_ms = min(end_ms, trade.known_ms)
+    return [_flat(start_ms, trade.price) for start_ms in range(first_ms, until_ms - step_ms + 1, step_ms)]
+
+
+def _flat(start_ms: int, price: Decimal) -> Candle:
+    return Candle(start_ms, price, price, price, price, Decimal(0), Decimal(0))

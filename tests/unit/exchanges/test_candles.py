@@ -9,9 +9,11 @@ import structlog
 
 from exchanges.candles import (
     CandleShape,
+    LastTrade,
     OlderPages,
     Page,
     page_of,
+    quiet_end,
     read_backward,
     read_forward,
     read_windows,
@@ -130,6 +132,31 @@ def test_minutes_that_are_left_out_are_flat_at_the_close_before() -> None:
     assert found == [candle(BEGIN_MS, close=3), *flat, candle(BEGIN_MS + 3 * MINUTE_MS)]
     assert with_quiet([], MINUTE_MS) == []
     assert with_quiet(found, 0) == found
+
+
+def test_what_is_over_since_the_last_trade_is_flat_at_its_price() -> None:
+    """As far as trades are known; where one came since, a candle is late. Nothing is asked where none is missing."""
+    there = [candle(BEGIN_MS + n * MINUTE_MS) for n in (0, 1)]
+    end_ms = BEGIN_MS + 5 * MINUTE_MS
+
+    def ends(candles: list[Candle], known_ms: int, event_ms: int, start_ms: int = BEGIN_MS) -> list[int]:
+        found = quiet_end(
+            candles,
+            MINUTE_MS,
+            start_ms,
+            end_ms,
+            lambda: LastTrade(BEGIN_MS + known_ms, BEGIN_MS + event_ms, Decimal(7)),
+        )
+        assert all((each.open, each.close, each.volume, each.turnover) == (7, 7, 0, 0) for each in found)
+        return [(each.start_ms - BEGIN_MS) // MINUTE_MS for each in found]
+
+    assert ends(there, 5 * MINUTE_MS, MINUTE_MS) == [2, 3, 4]
+    assert ends(there, 4 * MINUTE_MS - 1, MINUTE_MS) == [2]
+    assert ends(there, 5 * MINUTE_MS, 2 * MINUTE_MS) == []
+    assert ends([], 5 * MINUTE_MS, -1) == [0, 1, 2, 3, 4]
+    assert ends([], 5 * MINUTE_MS, -1, BEGIN_MS + 1) == [1, 2, 3, 4]
+    assert quiet_end(there, MINUTE_MS, BEGIN_MS, end_ms, lambda: None) == []
+    assert quiet_end(there, MINUTE_MS, BEGIN_MS, BEGIN_MS + 3 * MINUTE_MS - 1, lambda: pytest.fail("asked")) == []
 
 
 def test_sizes_of_contracts_are_products_of_what_is_given() -> None:
