@@ -7,12 +7,13 @@ and futures, rate-limit, error codes.
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 import structlog
 
-from exchanges.candles import ONE, Page, page_of, read_forward, read_windows, with_quiet
+from exchanges.candles import ONE, LastTrade, Page, page_of, quiet_end, read_forward, read_windows, with_quiet
 from exchanges.kucoin.rest_rows import (
     CANDLE,
     ContractRow,
@@ -50,11 +51,11 @@ TRADES = {"spot": "/api/v1/market/histories", "linear": "/api/v1/trade/history"}
 SYMBOLS, TICKERS, CONTRACTS = "/api/v2/symbols", "/api/v1/market/allTickers", "/api/v1/contracts/active"
 TIME = "/api/v1/timestamp"
 WEIGHTS, WEIGHT = {TICKERS: 15}, 5  # all others weigh 3 to 5
+SETTLED_MS = 10_000  # after so long no trade is on its way to REST any more
 SPOT_PAGE, FUTURES_PAGE = 1500, 200  # candles of an answer: the newest of a window, the oldest of one
 
 LISTED = frozenset({"Open", "Paused", "CancelOnly"})  # the last two last for minutes, and are streamed
 PRE_MARKET = "Init"
-
 OK, LIMITED = "200000", "429000"
 FINAL = frozenset({"100001", "200003", "400100", "404000", "405000", "900001"})  # parameters, symbols, paths
 BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
@@ -107,7 +108,7 @@ class KucoinRest:
         """Candles with start_ms <= start < end_ms, oldest first, the open one included; raises HistoryError.
 
         Futures have none of a window without a trade, and spot writes it with the next trade: between two that there
-        are it is flat; at the newest end it is not there, for it may be late. ValueError for a step that there is not.
+        are it is flat, and so is what is over since the last trade. ValueError for a step that there is not.
         """
         if step_ms not in self._steps:
             raise ValueError(f"step is {step_ms!r} ms, KuCoin has {list(self._steps)}")
@@ -120,7 +121,14 @@ class KucoinRest:
             found = read_forward(read, FUTURES_PAGE, step_ms, first_ms, last_ms, symbol, FUTURES_PAGE * step_ms)
         else:
             found = read_windows(read, SPOT_PAGE, step_ms, start_ms, end_ms, symbol)
-        return [candle for candle in with_quiet(found, step_ms) if start_ms <= candle.start_ms < end_ms]
+        known = [candle for candle in with_quiet(found, step_ms) if start_ms <= candle.start_ms < end_ms]
+        end_ms = min(end_ms, self._wall_ms())
+        return known + quiet_end(known, step_ms, start_ms, end_ms, lambda: self._last_trade(symbol))
+
+    def _last_trade(self, symbol: str) -> LastTrade | None:
+        known_ms = self.server_time_ms() - SETTLED_MS
+        last = next(reversed(self.recent_trades(symbol)), None)
+        return LastTrade(known_ms, last.event_ms, Decimal(str(last.price))) if last and last.size else None
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:
         """The newest trades, at most 100, oldest first, without a hole; raises HistoryError.

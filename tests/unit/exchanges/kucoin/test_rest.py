@@ -78,13 +78,24 @@ def test_quiet_minutes_of_futures_are_flat():
     assert [*minutes(exchange, 24, 25)] == [25]  # one alone, before and behind which nothing was traded
 
 
-def test_what_is_missing_at_the_newest_end_may_be_late():
-    """It is not there; what is before the first candle of all is not there either."""
-    exchange = Exchange()
-    exchange.stub.candles = [futures_candle(30), futures_candle(20)]
+@pytest.mark.parametrize("market", ["spot", "linear"])
+def test_what_is_missing_at_the_newest_end_is_quiet_since_the_last_trade(market):
+    """But for what is not over for long; without a trade since, the exchange has nothing more to write."""
+    exchange = Exchange(market)
+    rows = [futures_candle(30), futures_candle(20)] if market == "linear" else [spot_candle(20), spot_candle(30)]
+    exchange.stub.candles = rows
+    row = futures_trade if market == "linear" else spot_trade
+    exchange.stub.trades = [row(-20 * MINUTE_MS + 59_999, price="1.75", sequence="7")]
 
-    assert [*minutes(exchange, 0, 40)] == list(range(30, 19, -1))
-    assert minutes(exchange, 5, 6) == {}
+    found = minutes(exchange, 0, 40, "XBTUSDTM")
+    assert [*found] == list(range(30, 1, -1))  # of the last one the end is not 10 s ago
+    assert (found[2].open, found[2].close, found[2].volume) == (Decimal("1.75"), Decimal("1.75"), 0)
+    assert [*minutes(exchange, 5, 6, "XBTUSDTM")] == [6]
+
+    exchange.stub.trades = [row(-15 * MINUTE_MS, sequence="7")]  # its candle is late
+    assert [*minutes(exchange, 0, 40, "XBTUSDTM")] == list(range(30, 19, -1))
+    exchange.stub.trades = []
+    assert [*minutes(exchange, 0, 40, "XBTUSDTM")] == list(range(30, 19, -1))
 
 
 def test_a_span_of_nothing_asks_nothing():
