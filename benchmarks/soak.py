@@ -56,7 +56,7 @@ class Soak:
             self.judge.unnoticed = ordered.unnoticed
             self._rest = NumberedRest(timeline, market, exchange)
         else:
-            self._connections, self._rest = Connections(timeline, market), Rest(timeline, market)
+            self._connections, self._rest = Connections(timeline, market), Rest(timeline, market, exchange.steps_ms)
         self._redis = Redis(timeline, exchange.market, self.judge.take, folder)
         self.judge.unnoted = self._redis.lost_notes
         self._error_ms = clock_error_ms
@@ -256,7 +256,7 @@ def report(run: Soak, seed: int, clock_error_ms: int, wall_s: float) -> str:
     samples = "".join(f"\n    {sample}" for sample in run.judge.samples)
     head = f"seed {seed}, host clock {clock_error_ms:+d} ms, {len(run.market)} symbols, {run.hours:.1f} h of the market"
     head += f" in {wall_s:.0f} s, {run.judge.candles:,} closed candles: {verdict}"
-    if run.exchange.is_numbered:
+    if run.exchange.name != "bybit":
         head = f"{run.exchange.name} {run.exchange.market}, {head}"
     shown = numbered_table(run) if run.exchange.is_numbered else table(run)
     return f"{head}\n\n{shown}\n\nFaults: {faults}\n{samples}"

@@ -5,18 +5,20 @@ Pure; virtual time. The collector's side of it (decoder, arithmetic, ids) is wha
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 from aggregation.klines.arithmetic import Arithmetic
-from benchmarks.soak_market import EVERY_MS, CandleRule, MakeSymbol, Symbol
+from benchmarks.soak_market import CANDLE_STEPS_MS, EVERY_MS, CandleRule, MakeSymbol, Symbol
 from exchanges.binance.rest_rows import AggregateRow, overlapping, trades_of_aggregates, with_uncounted
 from exchanges.contract import Endpoints, TradeRules
+from exchanges.kucoin.rest import SETTLED_MS
 from exchanges.registry import VENUES
-from model.records import PastTrade, TradeBatch
+from model.records import Candle, PastTrade, TradeBatch
 
-NAMES = ("bybit", "binance", "okx")
+NAMES = ("bybit", "binance", "okx", "kucoin")
 BRISK_MS = (100, 300, 700, 1_000, 2_000, 5_000, 15_000, 40_000)  # mean time between a symbol's orders
 MATCHES = (1, 1, 1, 2, 3, 7)  # of one order at one price
 UNCOUNTED_SHARE = 0.02  # of all orders, on Binance's futures: prints of no candle
@@ -115,6 +117,52 @@ class NumberedSymbol(Symbol):
         return [each for each in past[first : last + 1] if each.is_counted and each.event_ms <= until_ms]
 
 
+@dataclass(frozen=True)
+class Unique:
+    """An exchange whose trades have ids that are texts.
+
+    `names` of symbols by market; `%02d` is a number. `write(market, symbol, id, ms, price, size)` makes the message of
+    one trade. `newest`: trades that one answer of REST has, and there is no other.
+    """
+
+    names: Mapping[str, str]
+    write: Callable[[str, str, str, int, Decimal, Decimal], bytes]
+    newest: int
+
+
+class UniqueSymbol(Symbol):
+    """A symbol of such an exchange. `lacks_quiet`: candles without a trade come with the next trade."""
+
+    def __init__(
+        self,
+        number: int,
+        every_ms: int,
+        rng: random.Random,
+        begin_ms: int,
+        rule: CandleRule,
+        of: Unique,
+        market: str,
+        *,
+        lacks_quiet: bool,
+    ) -> None:
+        self._of, self._in, self._lacks_quiet, self.newest_most = of, market, lacks_quiet, of.newest
+        super().__init__(of.names[market] % number, every_ms, rng, begin_ms, rule)
+
+    def id_of(self, seq: int) -> str:
+        """The sequence as a text."""
+        return str(seq)
+
+    def written(self, trade_id: str, now_ms: int, price: Decimal, size: Decimal) -> bytes:
+        """As the exchange writes it."""
+        return self._of.write(self._in, self.name, trade_id, now_ms, price, size)
+
+    def candles(self, step_ms: int, start_ms: int, end_ms: int, now_ms: int) -> list[Candle]:
+        """As the venue's REST gives them: what is quiet is there once more was traded, or some seconds later."""
+        found = super().candles(step_ms, start_ms, end_ms, now_ms)
+        sure_ms = max(self.seconds.starts[-1], now_ms - SETTLED_MS) if self._lacks_quiet else now_ms + step_ms
+        return [each for each in found if each.volume or each.start_ms + step_ms <= sure_ms]
+
+
 # -- payloads -------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +188,27 @@ def okx_messages(name: str, prints: Sequence[Print]) -> list[bytes]:
         f'"seqId":{last.trade_id}}}]}}'
     )
     return [text.encode()]
+
+
+def kucoin_message(market: str, name: str, trade_id: str, ms: int, price: Decimal, size: Decimal) -> bytes:
+    """A message of one match: of spot all texts, of futures numbers."""
+    ns = ms * 1_000_000 + 7
+    if market == "spot":
+        return (
+            f'{{"topic":"/market/match:{name}","type":"message","subject":"trade.l3match","data":{{"makerOrderId":"a",'
+            f'"price":"{price}","sequence":"{trade_id}","side":"buy","size":"{size}","symbol":"{name}",'
+            f'"takerOrderId":"b","time":"{ns}","tradeId":"{trade_id}","type":"match"}}}}'
+        ).encode()
+    return (
+        f'{{"topic":"/contractMarket/execution:{name}","type":"message","subject":"match","sn":{trade_id},"data":'
+        f'{{"symbol":"{name}","sequence":{trade_id},"side":"buy","size":{size},"price":"{price}","takerOrderId":"a",'
+        f'"makerOrderId":"b","tradeId":"{trade_id}","ts":{ns}}}}}'
+    ).encode()
+
+
+UNIQUE: Mapping[str, Unique] = MappingProxyType(
+    {"kucoin": Unique({"linear": "S%02dUSDTM", "spot": "S%02d-USDT"}, kucoin_message, 100)}
+)
 
 
 # -- what REST answers ----------------------------------------------------------------------------------------
@@ -202,7 +271,8 @@ class Exchange:
         self.is_numbered = venue.ids == "consecutive"
         self.replays_last = name == "okx"  # the last trade of a symbol is the first message of its subscription
         self.decode: Callable[[Sequence[bytes]], TradeBatch] = venue.decoder(market, TradeRules(), _fail)
-        self.steps_ms = venue.rest(market, Endpoints(), TradeRules(), threading.Event()).candle_steps_ms
+        steps_ms = venue.rest(market, Endpoints(), TradeRules(), threading.Event()).candle_steps_ms
+        self.steps_ms = CANDLE_STEPS_MS if name == "bybit" else steps_ms
         self.sizes: dict[str, Decimal] = {}
 
     @property
@@ -239,6 +309,11 @@ class Exchange:
             rules.cuts_each and not spec.has_contracts,
             contract,
         )
+        if (unique := UNIQUE.get(self.name)) is not None:
+            lacks_quiet = rules.lacks_quiet
+            symbol = UniqueSymbol(number, every_ms, rng, begin_ms, rule, unique, self.market, lacks_quiet=lacks_quiet)
+            self.sizes[symbol.name] = contract
+            return symbol
         if self.name == "bybit":
             return Symbol(f"S{number:02d}{quote}", every_ms, rng, begin_ms, rule)
         has_marks = self.name == "binance" and self.market != "spot"

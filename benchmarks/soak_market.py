@@ -116,6 +116,8 @@ class Series:
 class Symbol:
     """One traded symbol. Its first trade is at `begin_ms`, before any window that is asked for."""
 
+    newest_most = NEWEST_TRADES
+
     def __init__(
         self, name: str, every_ms: int, rng: random.Random, begin_ms: int, rule: CandleRule = BYBIT_RULE
     ) -> None:
@@ -125,7 +127,7 @@ class Symbol:
         self._ticks = rng.randint(20_000, 900_000)
         self._seq = rng.randint(1, 10**9)
         self.seconds, self.minutes = Series(SECOND_MS, rule), Series(MINUTE_MS, rule)
-        self.newest: deque[PastTrade] = deque(maxlen=NEWEST_TRADES)
+        self.newest: deque[PastTrade] = deque(maxlen=self.newest_most)
         self.trade(begin_ms)
 
     def wait_ms(self) -> int:
@@ -144,8 +146,16 @@ class Symbol:
         price, size = self._ticks * self._tick, self._rng.randint(1, 5_000) * self._lot
         self.seconds.add(now_ms, price, size)
         self.minutes.add(now_ms, price, size)
-        trade_id = f"{self.name}-{self._seq}"
+        trade_id = self.id_of(self._seq)
         self.newest.append(PastTrade(trade_id, now_ms, float(price), float(size), self._seq))
+        return self.written(trade_id, now_ms, price, size)
+
+    def id_of(self, seq: int) -> str:
+        """The id of a trade."""
+        return f"{self.name}-{seq}"
+
+    def written(self, trade_id: str, now_ms: int, price: Decimal, size: Decimal) -> bytes:
+        """The message of a trade, the newest of all."""
         text = f'"T":{now_ms},"s":"{self.name}","S":"Buy","v":"{size}","p":"{price}","i":"{trade_id}","seq":{self._seq}'
         return f'{{"topic":"publicTrade.{self.name}","type":"snapshot","ts":{now_ms},"data":[{{{text}}}]}}'.encode()
 

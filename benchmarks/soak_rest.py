@@ -19,10 +19,12 @@ class Rest:
     """The exchange's history, which fails at random with HistoryError. A model.ports.MarketHistory."""
 
     url = ""
-    candle_steps_ms: Sequence[int] = CANDLE_STEPS_MS
 
-    def __init__(self, timeline: Timeline, market: Mapping[str, Symbol]) -> None:
+    def __init__(
+        self, timeline: Timeline, market: Mapping[str, Symbol], steps_ms: Sequence[int] = CANDLE_STEPS_MS
+    ) -> None:
         self._timeline, self._market = timeline, market
+        self.candle_steps_ms = steps_ms
         self._down_until = 0
 
     def begin(self) -> None:
@@ -72,8 +74,8 @@ class NumberedRest(Rest):
     """The history of an exchange with numbered trades, as far as it has them; it limits requests."""
 
     def __init__(self, timeline: Timeline, market: Mapping[str, Symbol], exchange: Exchange) -> None:
-        super().__init__(timeline, market)
-        self._exchange, self.candle_steps_ms = exchange, exchange.steps_ms
+        super().__init__(timeline, market, exchange.steps_ms)
+        self._exchange = exchange
         self._limited_until = 0
 
     def recent_trades(self, symbol: str) -> list[PastTrade]:

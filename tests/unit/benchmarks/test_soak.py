@@ -183,6 +183,30 @@ def test_short_soak_of_numbered_trades_finds_nothing_wrong_and_many_faults(excha
     assert numbered_table(run).count("\n") == len(INTERVALS) + 1
 
 
+@pytest.mark.parametrize(("exchange", "market"), [("kucoin", "linear"), ("kucoin", "spot")])
+def test_short_soak_of_trades_with_unique_ids_finds_nothing_wrong_and_many_faults(exchange, market):
+    """Symbols among them that are quiet for minutes, of which the exchange writes candles late, or none."""
+    run = soak(0, 5, symbols=10, hours=0.12, exchange=exchange, market=market)
+
+    assert dict(run.judge.violations) == {}
+    assert min(run.timeline.faults[name] for name in ("disconnects", "duplicates", "trades lost", "spliced (seen)")) > 0
+    assert sum(figures["wrong"] for figures in run.naive_judge.figures.values()) > 0
+
+
+@pytest.mark.parametrize("market", ["linear", "spot"])
+def test_messages_of_unique_ids_are_read_by_the_venues(market):
+    """Ids as texts, the sequence beside them; sizes of futures are lots."""
+    exchange = Exchange("kucoin", market)
+    symbol = exchange.make_symbol(1, 1_000, random.Random(1), START)
+    batch = exchange.decode([symbol.trade(START + 5)])
+
+    newest = symbol.newest[-1]
+    assert (batch.ids, batch.seqs, batch.event_ms) == ([newest.trade_id], [newest.seq], [START + 5])
+    assert (batch.prices, batch.sizes, batch.symbols) == ([newest.price], [newest.size], [symbol.name])
+    assert len(symbol.newest) == 2
+    assert symbol.newest.maxlen == 100
+
+
 def test_old_connections_of_the_soak_end_with_the_next_one_beside_them_or_not():
     """Every ten minutes, after 24 hours at the exchange: planned, both bring trades for some seconds."""
     timeline, marks = Timeline(1), []
