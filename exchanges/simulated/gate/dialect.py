@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
 
-from ..book import OwnBook
 from ..dialect import Found, Garbage, Symbols
 from ..hub import Topic
 from ..instruments import Instrument
@@ -27,6 +26,7 @@ from .streams import (
     Contracts,
     Liquidations,
     Obu,
+    Own,
     Snapshots,
     Tickers,
     Trades,
@@ -117,9 +117,9 @@ class Gate:
         """Consecutive within a market's symbol."""
         return TradeIds(now_us // 1_000_000 * ID_OF_SECOND + index, str)
 
-    def state(self, symbol: SymbolMarket, now_ms: int) -> OwnBook[Book]:  # noqa: ARG002
+    def state(self, symbol: SymbolMarket, now_ms: int) -> Own:  # noqa: ARG002
         """The symbol's book."""
-        return OwnBook(symbol, Book)
+        return Own(symbol, Book)
 
     def channel(self, path: str) -> str | None:
         """The market of a path."""

@@ -57,10 +57,11 @@ Endpoint = Callable[[str, Request], Any]
 
 
 class MarketApi:
-    """The endpoints by market and name."""
+    """The endpoints by market and name. `has_empty`: whether spot has candles without trades, which is not known."""
 
     def __init__(self, market: Market) -> None:
         self._market, self._klines = market, Klines()
+        self.has_empty = True
         self._endpoints: Mapping[tuple[str, str], Endpoint] = {
             ("spot", "time"): lambda _category, _request: {"server_time": self._now_ms()},
             ("spot", "currency_pairs"): self._pairs,
@@ -154,7 +155,8 @@ class MarketApi:
             return []
         found = self._found(symbol, name, start, end, limit)
         if is_spot:
-            return [spot_candle(each, is_closed=end_of_bar(name, each.start) <= now_ms) for each in found]
+            shown = [each for each in found if each.trade_count or self.has_empty]
+            return [spot_candle(each, is_closed=end_of_bar(name, each.start) <= now_ms) for each in shown]
         return [futures_candle(each, is_text=_is_text(request)) for each in found]
 
     def _found(self, symbol: SymbolMarket, name: str, start: int, end: int, limit: int) -> list[Candle]:

@@ -5,6 +5,7 @@ Sizes of futures are text, as with the header X-Gate-Size-Decimal; without it `w
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -55,13 +56,14 @@ def signed(trade: Trade) -> str:
     return trade.size if trade.side == "Buy" else f"-{trade.size}"
 
 
-def spot_trade(symbol: SymbolMarket, trade: Trade) -> str:
-    """One trade of spot.trades."""
+def spot_trade(symbol: SymbolMarket, trades: Sequence[Trade]) -> str:
+    """One message of spot.trades: mostly of one trade, else of some at one price, with the last one's id."""
+    trade, size = trades[-1], symbol.size_text(sum(each.lots for each in trades))
     return (
         f'{{"id":{trade.id},"id_market":{trade.id},"create_time":{trade.event_ms // 1000},'
         f'"create_time_ms":"{exact_ms(trade)}","side":"{SIDE[trade.side]}",'
-        f'"currency_pair":"{symbol.instrument.symbol}","amount":"{trade.size}","price":"{trade.price}",'
-        f'"range":"{trade.id}-{trade.id}","trade_mode":0}}'
+        f'"currency_pair":"{symbol.instrument.symbol}","amount":"{size}","price":"{trade.price}",'
+        f'"range":"{trades[0].id}-{trade.id}","trade_mode":0}}'
     )
 
 

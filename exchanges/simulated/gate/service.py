@@ -32,7 +32,7 @@ class GateService(Usual):
         self.handle = self._control.handle
         self._weights = Weights(world.options.rest_limit or LIMIT, WINDOW_S)
         self._refused_until_s, self._refused_with = 0.0, 0
-        self.commands = {"atomic": self._atomic, "multiplier": self._multiplier}
+        self.commands = {"assume": self._assume, "multiplier": self._multiplier}
 
     def notice(self, session: Session) -> str:
         """See control.py."""
@@ -72,10 +72,17 @@ class GateService(Usual):
             message = {"message": error.text} if error.text else {}
             return Answer(error.status, {"label": error.label} | message, _headers(use))
 
-    def _atomic(self, body: dict[str, Any]) -> dict[str, Any]:
-        """{"is_atomic": false}: an unknown name refuses itself alone."""
-        self._control.is_atomic = bool(body["is_atomic"])
-        return {"is_atomic": self._control.is_atomic}
+    def _assume(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What is not known of Gate, the other way: {"atomic": false}, an unknown name refuses itself alone;
+        {"merged": true}, messages of spot have several ids; {"empty": false}, spot has no candles without trades.
+        """
+        if not body.keys() <= {"atomic", "merged", "empty"}:
+            raise ValueError("give atomic, merged or empty")
+        self._control.is_atomic = bool(body.get("atomic", self._control.is_atomic))
+        self._api.has_empty = bool(body.get("empty", self._api.has_empty))
+        for symbol in self._world.market.symbols.values():
+            symbol.own.is_merged = bool(body.get("merged", symbol.own.is_merged))
+        return body
 
     def _multiplier(self, body: dict[str, Any]) -> dict[str, Any]:
         """{"symbol": ..., "quanto_multiplier": "0.001"}: a contract becomes another size, and contract_info says so."""

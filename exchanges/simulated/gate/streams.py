@@ -1,8 +1,9 @@
 """What Gate's channels carry."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from ..book import Levels, SymbolBook
+from ..book import Levels, OwnBook, SymbolBook
 from ..hub import Topic
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Liquidation, Trade
@@ -26,13 +27,19 @@ class GateStream(Stream):
 
 
 class Trades(GateStream):
-    """trades: one message a trade of spot, one array of futures, oldest first."""
+    """trades: one message a trade of spot, one array of futures, oldest first.
+
+    Messages of spot have a range of ids, of which Gate's documentation does not say that it has more than one.
+    """
 
     def trades(self, trades: Sequence[Trade], now_ms: int) -> Iterable[str]:
         """The matches of one moment."""
         if self.is_spot:
-            for trade in trades:
-                yield push(self.channel, now_ms, spot_trade(self.symbol, trade))
+            groups = [[trade] for trade in trades]
+            if self.symbol.own.is_merged:
+                groups = [list(group) for _, group in groupby(trades, key=lambda trade: trade.ticks)]
+            for group in groups:
+                yield push(self.channel, now_ms, spot_trade(self.symbol, group))
         else:
             rows = ",".join([futures_trade(self.symbol, trade) for trade in trades])
             yield push(self.channel, now_ms, f"[{rows}]")
@@ -131,6 +138,12 @@ class Book(SymbolBook):
     def objects(self, levels: Levels) -> list[dict[str, str]]:
         """Levels as most channels of futures write them."""
         return [{"p": price, "s": size} for price, size in self.pairs(levels)]
+
+
+class Own(OwnBook[Book]):
+    """What is kept of a symbol: its book, and whether matches at one price are one message of spot."""
+
+    is_merged = False
 
 
 class BookStream(GateStream):

@@ -139,6 +139,22 @@ def test_a_limit_of_spot_does_not_go_with_a_range(simulator):
     assert refused["label"] == "INVALID_PARAM_VALUE"
 
 
+def test_on_command_spot_leaves_out_minutes_without_trades(simulator):
+    """That it has them is not known; our own client gives those that there are."""
+    with opened(simulator, "spot") as rest:
+        end = rest.server_time_ms() // MINUTE_MS * MINUTE_MS
+        all_of_them = rest.candles(BTC, MINUTE_MS, end - 60 * MINUTE_MS, end)
+        simulator.command("assume", empty=False)
+        try:
+            traded = rest.candles(BTC, MINUTE_MS, end - 60 * MINUTE_MS, end)
+        finally:
+            simulator.command("assume", empty=True)
+
+    assert len(all_of_them) == 60
+    assert traded == [each for each in all_of_them if each.volume]
+    assert 0 < len(traded) < 60
+
+
 def test_what_is_not_listed_has_a_label_of_its_own_in_each_market(simulator):
     """The message may be absent."""
     spot = asked(simulator, "spot", "trades", currency_pair="NO_USDT")

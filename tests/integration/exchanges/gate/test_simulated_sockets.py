@@ -65,14 +65,14 @@ def test_a_name_that_is_none_refuses_its_request_and_is_named(simulator, market,
 
 def test_on_command_a_name_that_is_none_refuses_itself_alone(simulator):
     """Which of both is Gate's is not known; the answer is the same error."""
-    simulator.command("atomic", is_atomic=False)
+    simulator.command("assume", atomic=False)
     try:
         with Client(simulator) as client:
             answer = client.request("trades", BTC, "NOPE_USDT")
             assert answer["error"]["message"].endswith("NOPE_USDT")
             assert client.take(1, "trades")
     finally:
-        simulator.command("atomic", is_atomic=True)
+        simulator.command("assume", atomic=True)
 
 
 def test_books_that_do_not_exist_are_acknowledged_and_silent(simulator):
@@ -373,6 +373,27 @@ def test_a_contract_that_changes_its_size_says_so():
     assert listed["quanto_multiplier"] == "0.001"
     worth = row["v"] * Decimal("0.001")
     assert worth * Decimal(row["l"]) <= Decimal(row["sum"]) <= worth * Decimal(row["h"])
+
+
+def test_on_command_a_message_of_spot_has_several_ids():
+    """Of matches at one price; the next begins at the id after its range."""
+    with (
+        SimulatorProcess("--rate", 400, "--symbols", 1, "--illiquid", 0, exchange="gate") as simulator,
+        Client(simulator, "spot") as client,
+    ):
+        simulator.command("assume", merged=True)
+        client.request("trades", BTC)
+        found = trades_of(client, 200)
+        past = {
+            int(row["id"]): row for row in simulator.get(f"/api/v4/spot/trades?currency_pair={BTC}&limit=1000").json()
+        }
+    ranges = [tuple(map(int, trade["range"].split("-"))) for trade in found]
+
+    assert all(b[0] == a[1] + 1 for a, b in pairwise(ranges))
+    assert any(last > first for first, last in ranges)
+    for trade, (first, last) in zip(found, ranges, strict=True):
+        assert trade["id"] == last
+        assert Decimal(trade["amount"]) == sum(Decimal(past[each]["amount"]) for each in range(first, last + 1))
 
 
 def test_unsubscribed_topics_bring_nothing_more(simulator):
