@@ -59,7 +59,8 @@ class Kucoin:
     """
 
     name = "KuCoin"
-    categories = usual_categories = CATEGORIES
+    categories = CATEGORIES
+    usual_categories = ("linear", "spot")
     intervals = INTERVALS
     limits = SocketLimits(
         idle_s=60.0,  # service.py ends a silent client just before, in KuCoin's words

@@ -27,6 +27,8 @@ HTTP_STATUSES = (403, 451, 503)
 class KucoinService(Usual):
     """See exchanges.simulated.service.Service."""
 
+    kinds = ("trades", "orderbook", "ticker")
+
     def __init__(self, world: World) -> None:
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
         self.faults = RestFaults(world.market.now_ms, prefix="/api/")

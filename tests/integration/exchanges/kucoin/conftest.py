@@ -79,6 +79,7 @@ class Client:
 
 @pytest.fixture
 def simulator() -> Iterator[SimulatorProcess]:
-    """A busy market of few symbols."""
-    with SimulatorProcess("--exchange", "kucoin", "--rate", 400, "--symbols", 3, "--illiquid", 0) as process:
+    """A busy market of few symbols, inverse ones too."""
+    options = ("--rate", 400, "--symbols", 3, "--illiquid", 0, "--categories", "linear,spot,inverse")
+    with SimulatorProcess(*options, exchange="kucoin") as process:
         yield process
