@@ -24,7 +24,8 @@ class Commands:
     """Answers /sim/."""
 
     def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, service: Service) -> None:
-        self._hub, self._market, self._engine, self._kinds = hub, market, engine, service.kinds
+        self._hub, self._market, self._engine = hub, market, engine
+        self._facts = {"kinds": service.kinds, "has_turnover": service.has_turnover}
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
             "klines": self._klines,
@@ -79,7 +80,7 @@ class Commands:
         self._market.fold()
         return {
             **self._hub.stats(),
-            "kinds": self._kinds,
+            **self._facts,
             "rate": self._market.rate,
             "rates": self._market.rates,
             "stopped": self._engine.is_stopped,

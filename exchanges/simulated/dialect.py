@@ -19,6 +19,7 @@ misreading. Make the folder `<name>/` with `dialect.py` and `service.py`; begin 
 5. The service, which inherits service.Usual: `opened` (welcome messages, topics in a URL), `handle`, `answer` (REST).
    Which topics a request names, how many it may, and how each is answered, is the service's alone.
    - No public liquidations: `kinds = ("trades", "orderbook", "ticker")`, which the demonstration goes by.
+   - Candles of REST without a turnover, or with a rounded one: `has_turnover = False`.
    - Everything compressed: `opened` sets `session.wrap = frames.gzip_frame`. Wrappings of one connection:
      `session.reframe`.
    - The exchange's own pings are messages: `ping` returns their text, `handle` calls `session.answer_ping()`.

@@ -49,6 +49,10 @@ class Service(Protocol):
         """What it publishes of its linear markets."""
 
     @property
+    def has_turnover(self) -> bool:
+        """Whether the candles of its REST have a turnover of their own, to the last digit."""
+
+    @property
     def faults(self) -> RestFaults:
         """The faults of its REST; `answer` applies them."""
 
@@ -83,6 +87,7 @@ class Usual:
     commands: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType({})
     questions: Mapping[str, Callable[[dict[str, str]], Any]] = MappingProxyType({})
     kinds: tuple[str, ...] = KINDS
+    has_turnover = True
 
     def notice(self, session: Session) -> str:  # noqa: ARG002
         """Nothing is announced."""

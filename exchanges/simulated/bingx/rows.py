@@ -68,9 +68,9 @@ def swap_candle_row(candle: Candle) -> dict[str, Any]:
 
 
 def spot_candle_row(candle: Candle, end_ms: int) -> str:
-    """A candle of spot: numbers."""
+    """A candle of spot: numbers, the turnover rounded."""
     prices = map(printed, (candle.open, candle.high, candle.low, candle.close))
-    volume, turnover = printed(candle.volume), printed(candle.turnover)
+    volume, turnover = printed(candle.volume), printed(candle.turnover.quantize(TURNOVER_STEP, ROUND_HALF_UP))
     return f"[{','.join([str(candle.start), *prices, volume, str(end_ms - 1), turnover])}]"
 
 

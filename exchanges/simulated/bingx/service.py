@@ -29,6 +29,7 @@ class BingxService(Usual):
     """See exchanges.simulated.service.Service."""
 
     kinds = ("trades", "orderbook", "ticker")  # liquidations are not public
+    has_turnover = False
 
     def __init__(self, world: World) -> None:
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
