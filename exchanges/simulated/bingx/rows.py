@@ -144,10 +144,10 @@ def spot_ticker(symbol: SymbolMarket, topic: str, now_ms: int) -> str:
 
 
 def ticker_row(symbol: SymbolMarket, now_ms: int) -> dict[str, Any]:
-    """A ticker, as REST has it: of swaps texts, of spot numbers."""
+    """A ticker, as REST has it: of swaps texts, of spot numbers without the last size."""
     day: dict[str, Any] = dict(Day(symbol))
     if symbol.instrument.category == "spot":
-        day = {key: float(value) for key, value in day.items()}
+        day = {key: float(value) for key, value in day.items() if key != "lastQty"}
     day["priceChangePercent"] = f"{day['priceChangePercent']}%"
     times = {"openTime": now_ms - DAY_MS, "closeTime": now_ms}
     return {"symbol": symbol.instrument.symbol, **day, **times}

@@ -1,7 +1,7 @@
 """ccxt, unmodified but for its URLs, reads each simulated exchange: it is not merely what our own client expects."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ class Exchange:
     `contract`: coins of the linear one, `in_contracts` whether ccxt gives the volumes of its candles so. `ask(client)`
     for a symbol that is none, for which ccxt raises `error` with a text. `are_consecutive`: the ids of its trades.
     `client`: ccxt's name where it is another. `has_quiet`: quiet minutes are in the candles as soon as they are over.
-    `levels`: of a book that may be asked for.
+    `levels`: of a book that may be asked for. `without_ids`: the markets whose trades have none. `inactive`: how many
+    markets it lists that are not traded.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Exchange:
     client: str = ""
     has_quiet: bool = True
     levels: int = 50
+    without_ids: Sequence[str] = ()
+    inactive: int = 0
 
 
 def address_okx(made: Any, simulator: SimulatorProcess) -> None:
@@ -78,6 +81,17 @@ def address_bitget(made: Any, simulator: SimulatorProcess) -> None:
 def address_kucoin(made: Any, simulator: SimulatorProcess) -> None:
     """REST of both markets; it gives the address of the sockets."""
     made.urls["api"] |= dict.fromkeys(("public", "futuresPublic"), simulator.rest_url)
+
+
+def address_bingx(made: Any, simulator: SimulatorProcess) -> None:
+    """REST, and the sockets of each market."""
+    urls = made.urls["api"]
+    sockets = urls.pop("ws", None)
+    urls |= dict.fromkeys(urls, f"{simulator.rest_url}/openApi")
+    if sockets is not None:
+        base = simulator.ws_base
+        urls["ws"] = {**sockets, "spot": f"{base}/market", "linear": f"{base}/swap-market"}
+    made.options["fetchCurrencies"] = False  # needs a key
 
 
 EXCHANGES = [
@@ -137,6 +151,15 @@ EXCHANGES = [
         are_consecutive=False,
         levels=100,
     ),
+    Exchange(
+        "bingx",
+        {"spot": "BTC-USDT", "linear": "BTC-USDT"},
+        address_bingx,
+        1,
+        lambda made: made.swap_v2_public_get_quote_trades({"symbol": "NONE-USDT"}),
+        without_ids=("linear",),
+        inactive=2,
+    ),
 ]
 each_market = pytest.mark.parametrize(
     ("exchange", "symbol"),
@@ -191,12 +214,12 @@ def test_markets(exchange, client):
     swap = markets["BTC/USDT:USDT"]
 
     assert {symbol for symbol, market in MARKETS.items() if market in exchange.symbols} < set(markets)
-    assert len(markets) == 3 * len(exchange.symbols)
+    assert len(markets) == 3 * len(exchange.symbols) + exchange.inactive
     assert (swap["contractSize"], swap["linear"], swap["settle"]) == (exchange.contract, True, "USDT")
     assert swap["precision"]["price"] == 0.1
     if (inverse := markets.get("BTC/USD:BTC")) is not None:
         assert (inverse["contractSize"], inverse["inverse"], inverse["settle"]) == (100, True, "BTC")
-    assert all(market["active"] for market in markets.values())
+    assert sum(not market["active"] for market in markets.values()) == exchange.inactive
     error, text = exchange.error
     with pytest.raises(error, match=text):
         exchange.ask(client)
@@ -215,16 +238,20 @@ def test_rest(exchange, simulator, client, symbol):
     assert traded - {max(traded)} <= {row[0] for row in found}
     size = exchange.contract if exchange.in_contracts and market == "linear" else 1
     for start, *numbers in found:
-        numbers[4] = round(numbers[4] * size, 12)
-        assert numbers == [float(true[start][key]) for key in ("open", "high", "low", "close", volume)]
+        expected = [float(true[start][key]) for key in ("open", "high", "low", "close", volume)]
+        assert numbers[:4] == expected[:4]
+        assert round(numbers[4] * size, 12) == round(expected[4], 12)
     assert {row[0] % 86_400_000 for row in client.fetch_ohlcv(symbol, "1d", limit=5)} == {0}
 
     wait_until(lambda: len(client.fetch_trades(symbol, limit=20)) == 20, 30)
     trades, book = client.fetch_trades(symbol, limit=20), client.fetch_order_book(symbol, exchange.levels)
-    ids = [int(trade["id"] or trade["info"]["sequence"]) for trade in trades]  # REST of KuCoin's spot has no ids
     times = [trade["timestamp"] for trade in trades]
     assert times == sorted(times)
-    assert ids == (list(range(ids[0], ids[0] + 20)) if exchange.are_consecutive else sorted(set(ids)))
+    if market in exchange.without_ids:
+        assert {trade["id"] for trade in trades} == {None}
+    else:
+        ids = [int(trade["id"] or trade["info"]["sequence"]) for trade in trades]  # REST of KuCoin's spot has no ids
+        assert ids == (list(range(ids[0], ids[0] + 20)) if exchange.are_consecutive else sorted(set(ids)))
     assert len(book["bids"]) == len(book["asks"]) == exchange.levels
     assert book["bids"][0][0] < book["asks"][0][0]
     assert client.fetch_ticker(symbol)["last"] > 0
