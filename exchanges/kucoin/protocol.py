@@ -53,16 +53,12 @@ WS = {"spot": "wss://ws-api-spot.kucoin.com/", "linear": "wss://ws-api-futures.k
 """What the answers with tokens named so far; what they name is dialled."""
 TOKEN, TOKEN_WEIGHT = "/api/v1/bullet-public", 10
 PING_S, PING_SHARE = 15.0, 0.8  # of pingInterval, 18 s, after which (and pingTimeout) the exchange gives a client up
-
 TOPICS = {"spot": 250, "linear": 100}  # of 300; futures had 100 in 2023, and are not limited by newer pages
-LEAST_US = 10**15  # of a time of today: less is in another unit
 
 SPOT_CHANGES = BookSequence(link=b'"sequenceStart":%d,', step=1, own=re.compile(rb'"sequenceEnd":(\d{1,19})\b'))
 FUTURES_CHANGES = BookSequence(
     link=b'"sequence":%d,', step=1, own=re.compile(rb'"sequence":(\d{1,19})\b'), is_own_linked=True
 )
-SENT_MS = re.compile(rb'"(?:time|ts|timestamp|datetime)":"?(\d{13})')  # of ms, us and ns
-
 TOPIC_EXAMPLE = "/market/candles:BTC-USDT_1min"
 _TOPIC = re.compile(r"/[A-Za-z0-9/]+:[^\s:,\"]+")
 _NO_TOPIC = re.compile(r"topic (\S+) is not found")
@@ -105,7 +101,9 @@ CHANNELS: Mapping[str, Sequence[Channel]] = MappingProxyType(
 """Those of the kinds, the usual one of a kind first. Both tickers have the last price: spot's every 2 s, of futures
 every 5 s; /market/ticker and /contractMarket/tickerV2 are quicker and have the best offers alone, or nothing of 24 h.
 """
-_TOPICS = KindFrames(b"{", b'"topic":"', SENT_MS, infix=b'"topic":"')
+_ALL = {channel.name: channel for channels in CHANNELS.values() for channel in channels}
+_SENT_MS = re.compile(rb'"(?:time|ts|timestamp|datetime)":"?(\d{13})')  # of ms, us and ns
+_TOPICS = KindFrames(b"{", b'"topic":"', _SENT_MS, infix=b'"topic":"')
 _ALONE = frozenset({"/market/candles", "/contractMarket/limitCandle"})  # no list of these is documented
 
 
@@ -182,8 +180,8 @@ class KucoinProtocol(PublicStreams):
         if kind == "error":
             return _error(req_id, message.get("code"), message.get("data"))
         if kind == "pong":
-            time_us = message.get("timestamp")
-            return Pong(time_us // 1000 if isinstance(time_us, int) and time_us > LEAST_US else 0, req_id)
+            us = message.get("timestamp")
+            return Pong(us // 1000 if isinstance(us, int) and us > 10**15 else 0, req_id)  # less is another unit
         return Answer(True, req_id) if kind == "ack" else Welcome() if kind == "welcome" else Unknown()
 
     def frames(self, kind: Kind, topics: Sequence[str]) -> KindFrames:
@@ -202,9 +200,9 @@ class KucoinProtocol(PublicStreams):
         return topic.partition(":")[2].partition("_")[0]
 
     def read_topic(self, topic: str) -> TopicOf | None:
-        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind."""
+        """Return kind, depth of a book, and symbol of a topic of either market; None where it belongs to no kind."""
         name, _, of = topic.strip().partition(":")
-        channel, symbol = self._channels.get(name), canonical(of)
+        channel, symbol = _ALL.get(name), canonical(of)
         return (channel.kind, channel.depth, symbol) if channel and is_symbol(symbol) else None
 
     def _channel_of(self, kind: Kind, depth: int | None = None) -> Channel:

@@ -66,11 +66,11 @@ def test_what_kucoin_has_not_is_refused(protocol, kind, symbols, depth, text):
 
 
 def test_topics_are_read_back():
-    """Kind, depth and symbol; what belongs to no kind is none, and so is what belongs to the other market."""
-    for market, protocol in (("spot", SPOT), ("linear", LINEAR)):
-        for channel in CHANNELS[market]:
+    """Kind, depth and symbol, of either market: an entry of STREAMS is read before its market is known."""
+    for protocol in (SPOT, LINEAR):
+        for channel in (*CHANNELS["spot"], *CHANNELS["linear"]):
             assert protocol.read_topic(f"{channel.name}:X-Y") == (channel.kind, channel.depth, "X-Y")
-    for topic in ("/market/ticker:BTC-USDT", "/market/match", "/market/match:", "/contractMarket/level2:A", ""):
+    for topic in ("/market/ticker:BTC-USDT", "/market/match", "/market/match:", "/contractMarket/tickerV2:A", ""):
         assert SPOT.read_topic(topic) is None
     assert SPOT.symbol_of("/market/candles:BTC-USDT_1min") == "BTC-USDT"
     assert SPOT.symbol_of("/market/match:BTC-USDT") == "BTC-USDT"
