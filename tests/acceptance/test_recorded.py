@@ -19,7 +19,7 @@ from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
 Message = Mapping[str, Any]
-NOT_RECORDED = "SOLUSDT"  # what the settings collect beside the recordings: listed, and without a trade
+NOT_RECORDED = "ADAUSDT"  # what the settings collect beside the recordings: listed, and without a trade
 
 
 class Place(NamedTuple):
@@ -121,6 +121,18 @@ def bingx_market(_file: str, _topic: str, text: str) -> str:
     return "spot" if '"data":{"E"' in text or '"timestamp"' in text else "linear"
 
 
+def kucoin_topic(message: Message) -> str:
+    """As it is written, in whatever place."""
+    if "generated" in message:
+        return "-of the recorder"
+    return str(message["topic"]) if message.get("type") == "message" else f"-{message.get('type', 'rest')}"
+
+
+def kucoin_market(_file: str, topic: str, _text: str) -> str:
+    """By the channel; futures of all settlements have one socket."""
+    return "linear" if topic.startswith("/contract") else "spot"
+
+
 EXCHANGES = {
     "bybit": Frames(
         folder="ws",
@@ -179,6 +191,20 @@ EXCHANGES = {
         files=1,
         frames=11,
         left_out={"answer": 1},
+    ),
+    "kucoin": Frames(
+        folder="kucoin",
+        names="*.jsonl",
+        topic_of=kucoin_topic,
+        market_of=kucoin_market,
+        kinds={
+            r"/market/match:|/contractMarket/execution:": ("trades", ""),
+            r".*[lL]evel[12]": ("orderbook", ""),
+            r"": ("ticker", ""),
+        },
+        files=6,
+        frames=408,
+        left_out={"sent": 13, "ack": 14, "welcome": 2, "pong": 1, "error": 2, "of the recorder": 3, "rest": 1},
     ),
 }
 """One entry an exchange. What is left out is no market data, or was not received by a socket."""
