@@ -1,4 +1,4 @@
-"""Recorded trades and candles of Binance, OKX and Gate: what each made of the same trades, and its roll-ups."""
+"""Recorded trades and candles of Binance, OKX, Gate and KuCoin: what each made of the same trades, and its roll-ups."""
 
 import csv
 import gzip
@@ -245,3 +245,69 @@ def test_minutes_of_gate_begin_flat_and_open_at_the_first_trade(shared_data):
         compared.append(symbol)
 
     assert compared == ["DIS_USDT", "NEO_BTC", "ZKS_ETH"]
+
+
+@pytest.mark.parametrize(("symbol", "quiet", "filled", "outside"), [("GMM", 550, 83, 1_144), ("BTC", 0, 0, 292)])
+def test_kucoins_longer_candles_are_roll_ups_of_the_traded_ones(shared_data, symbol, quiet, filled, outside):
+    """Two days of spot: each of 576 candles of 5m, in open, high, low, close, volume, by trades and by candles. Were
+    quiet minutes counted (`quiet`), so many would open elsewhere (`filled`); the close before a traded minute is not
+    in its candle (`outside`)."""
+    names = {interval: f"kucoin/spot_{symbol}-USDT_{interval}_2023-03-07.csv" for interval in ("1m", "5m")}
+    short, longer = (
+        candles_in([row | {"open_time": row["open_time_ms"]} for row in read(shared_data / name)])
+        for name in names.values()
+    )
+    length = 5 * MINUTE
+    klines = klines_of(trades_of(short.values()), tuple(names), max(short) + MINUTE, SPOT)
+    by_candles = {start: rolled_up(short, start, start + length, MINUTE, "first_trade") for start in longer}
+    first = next(start for start, candle in short.items() if candle.volume)
+    before = {start: short[start - MINUTE].close for start in short if start - MINUTE in short}
+
+    assert (len(short), len(by_candles)) == (2_880, 576)
+    assert [start for start, candle in by_candles.items() if candle != longer[start]] == []
+    for step_ms, candles in ((MINUTE, short), (length, longer)):
+        for start, candle in candles.items():
+            if start >= first:
+                assert _spot(klines[step_ms, start]) == (*ohlc(candle), candle.volume), (step_ms, start)
+    flat = [start for start, candle in short.items() if not candle.volume]
+    assert len(flat) == quiet
+    assert all({*ohlc(short[start])} == {before[start]} for start in flat if start in before)
+    assert sum(short[start].open != candle.open for start, candle in longer.items()) == filled
+    traded = [(close, short[start]) for start, close in before.items() if short[start].volume]
+    assert sum(not candle.low <= close <= candle.high for close, candle in traded) == outside
+
+
+def test_minutes_of_kucoin_are_those_of_its_matches(shared_data):
+    """Three quiet pairs of spot: each pushed candle in all its columns; the quiet minute before comes with a trade."""
+    trades: dict[str, list[tuple[int, str, str]]] = {}
+    compared, late = [], []
+    for line in (shared_data / "kucoin/spot_session_2021-04-25.jsonl").read_text().splitlines():
+        frame = json.loads(line)
+        message = json.loads(frame["raw"])
+        channel, _, of = message.get("topic", "").partition(":")
+        if frame["dir"] == "out" or message["type"] != "message":
+            continue
+        if channel == "/market/match":
+            match = message["data"]
+            trades.setdefault(of, []).append((int(match["time"]), match["price"], match["size"]))
+        elif channel == "/market/candles":
+            symbol, (start, *numbers) = message["data"]["symbol"], message["data"]["candles"]
+            opened, closed, high, low, volume, turnover = map(Decimal, numbers)
+            if not volume:
+                late.append((symbol, start, message["subject"]))
+                continue
+            start_ms = int(start) * 1000
+            until_ns = message["data"]["time"]
+            so_far = [(ns // 10**6, price, size) for ns, price, size in trades[symbol] if ns <= until_ns]
+            kline = klines_of(so_far, ("1m",), start_ms + MINUTE, SPOT)[MINUTE, start_ms]
+            assert (*ohlc(kline), kline.volume, kline.turnover) == (opened, high, low, closed, volume, turnover)
+            compared.append((symbol, start, kline.trade_count))
+
+    assert late == [("DAPPT-BTC", "1619378220", "trade.candles.add")]
+    assert compared == [
+        ("DAPPT-BTC", "1619378280", 10),
+        ("DAPPT-BTC", "1619378280", 12),
+        ("BCHSV-USDT", "1619378280", 1),
+        ("FET-BTC", "1619378280", 1),
+        ("BCHSV-USDT", "1619378340", 4),
+    ]
