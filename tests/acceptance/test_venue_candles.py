@@ -1,4 +1,4 @@
-"""Recorded candles of OKX, Binance and Gate as the oracle, through main.py and Redis: real trades where there are some.
+"""Recorded candles of each exchange as the oracle, through main.py and Redis: real trades where there are some.
 
 Else trades are made up of each candle, as few as touch its prices; the candles are the exchange's. Longer candles are
 compared with the exchange's own where they were recorded, and with what its rule makes of its shorter ones: the first
@@ -92,6 +92,17 @@ def gate_payload(symbol: str, number: int, trade: Trade) -> str:
     return json.dumps(message | {"result": [row | {"contract": symbol}]}, separators=(",", ":"))
 
 
+def kucoin_payload(symbol: str, number: int, trade: Trade) -> str:
+    """One match; ids of a snowflake's size, times in nanoseconds."""
+    ms, price, size = trade
+    number += 11_067_996_711_960_577
+    data = {"makerOrderId": "671b5007389355000701b1d3", "price": f"{price:f}", "sequence": f"{number}", "side": "buy"}
+    data |= {"size": f"{size:f}", "symbol": symbol, "takerOrderId": "671b50161777ff00074c168d"}
+    data |= {"time": f"{ms}000000", "tradeId": f"{number}", "type": "match"}
+    message = {"topic": f"/market/match:{symbol}", "type": "message", "subject": "trade.l3match", "data": data}
+    return json.dumps(message, separators=(",", ":"))
+
+
 def okx_row(recording: Recording) -> dict[str, Any]:
     """An instrument, a swap where its name says so."""
     pair = recording.symbol.removesuffix("-SWAP")
@@ -123,6 +134,19 @@ def gate_recording(symbol: str, contract: str) -> Recording:
     """Candles of 5m, and the exchange's of 4h."""
     names = {interval: f"futures_{symbol}_{interval}_2024-08.csv" for interval in ("5m", "4h")}
     return Recording(symbol, names["5m"], "5m", contract=contract, in_contracts=True, longer={"4h": names["4h"]})
+
+
+def kucoin_row(recording: Recording) -> dict[str, Any]:
+    """A symbol of spot."""
+    base, quote = recording.symbol.split("-")
+    row = {"symbol": recording.symbol, "baseCurrency": base, "quoteCurrency": quote, "enableTrading": True}
+    return row | {"priceIncrement": "0.1", "baseIncrement": "0.0001"}
+
+
+def kucoin_recording(symbol: str) -> Recording:
+    """Candles of 1m, and the exchange's of 5m."""
+    names = {interval: f"spot_{symbol}_{interval}_2023-03-07.csv" for interval in ("1m", "5m")}
+    return Recording(symbol, names["1m"], "1m", longer={"5m": names["5m"]})
 
 
 OKX_LISTING = ("/api/v5/public/instruments", okx_row, "data")
@@ -213,8 +237,18 @@ CASES = {
             "ZKJ_USDT": {"5m": 1522, "4h": 31},
         },
     ),
+    "kucoin spot": Case(
+        "spot",
+        "1m,5m",
+        (kucoin_recording("GMM-USDT"), kucoin_recording("BTC-USDT")),
+        kucoin_payload,
+        ("/api/v2/symbols", kucoin_row, "data"),
+        {"GMM-USDT": {"1m": 2_880, "5m": 576}, "BTC-USDT": {"1m": 2_880, "5m": 576}},
+    ),
 }
-FOLDERS = {"gate": "gate"}
+CODES = {"kucoin": "200000"}
+"""Of an answer that is none of an error, where it is not 0."""
+FOLDERS = {"gate": "gate", "kucoin": "kucoin"}
 """Of recorded candles, where they are not in the folder klines of the exchange's."""
 
 
@@ -379,7 +413,7 @@ def replayed(
     args = ("--rate", 0, "--replay", folder / "lines.jsonl", "--replay-when-subscribed", len(symbols))
     with SimulatorProcess(*args, exchange=exchange) as sim, Subscriber(port, exchange) as subscriber:
         rows = [row(each) for each in case.recordings]
-        body = {"code": "0", "msg": "", place: rows} if place else rows
+        body = {"code": CODES.get(exchange, "0"), "msg": "", place: rows} if place else rows
         sim.command("rest_fault", what="http", status=200, count=None, path=path, body=body)
         settings |= {"WS_URL": sim.ws_base, "REST_URL": sim.rest_url, "KLINE_REPAIR": False}
         with CollectorProcess(folder, **settings) as collector:
