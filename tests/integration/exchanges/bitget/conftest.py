@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.simulator import SimulatorProcess
 
-LIMIT_S = 20.0
+LIMIT_S, RATE = 20.0, 400
 SPOT, FUTURES = "SPOT", "USDT-FUTURES"
 
 
@@ -76,8 +76,18 @@ class Client:
         return found
 
 
-@pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """A busy market of few symbols."""
-    with SimulatorProcess("--exchange", "bitget", "--rate", 400, "--symbols", 3, "--illiquid", 0) as process:
+OPTIONS = ("--exchange", "bitget", "--rate", RATE, "--symbols", 3, "--illiquid", 0)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SimulatorProcess]:
+    """A busy market of few symbols, whose REST bears all that tests ask."""
+    with SimulatorProcess(*OPTIONS, "--rest-limit", 10_000) as process:
         yield process
+
+
+@pytest.fixture
+def simulator(running: SimulatorProcess) -> SimulatorProcess:
+    """The same one, busy again."""
+    running.command("rate", rate=RATE)
+    return running
