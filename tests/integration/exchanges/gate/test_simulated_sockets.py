@@ -330,11 +330,14 @@ def test_liquidations_of_a_contract_come_in_batches():
     ):
         client.request("public_liquidates", "!all")
         simulator.command("rate", liquidation=8)
-        slow = [message["result"] for message in client.take(4, "public_liquidates")]
+        messages = client.take(4, "public_liquidates")
         simulator.command("rate", liquidation=200)
         fast = [message["result"] for message in client.take(8, "public_liquidates")]
 
+    slow = [message["result"] for message in messages]
+
     assert all(isinstance(batch, list) for batch in slow + fast)
+    assert all(message["time_ms"] - message["result"][0]["time"] >= 1000 for message in messages)
     assert all(len({row["contract"] for row in batch}) == 1 for batch in slow + fast)
     assert any(len(batch) > 1 for batch in slow)
     assert max(map(len, fast)) == 20
