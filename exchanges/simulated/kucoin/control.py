@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..hub import Session
+from ..hub import Session, Topic
 from ..limits import Window
 from ..service import World
 from .names import CHANNELS
@@ -22,10 +22,15 @@ LOOK_S = 0.1
 
 
 class Control:
-    """Answers messages of clients. What it keeps of a session is in `session.own`."""
+    """Answers messages of clients. What it keeps of a session is in `session.own`.
+
+    Of what is not known of KuCoin: `topics_most` of a session, `spoils`: whether an unknown symbol refuses its list in
+    spot, `is_alphabetical`: whether the fields of data come in the order of 2021, on connections from now on.
+    """
 
     def __init__(self, world: World) -> None:
         self._world, self._hub = world, world.hub
+        self.topics_most, self.spoils, self.is_alphabetical = TOPICS_MOST, False, False
         self._idle_s = world.options.idle_timeout_s or SILENT_S
         self.ping_ms = round(PING_MS * self._idle_s / SILENT_S)  # all three in one proportion
         self.pong_ms = round(PONG_MS * self._idle_s / SILENT_S)
@@ -35,6 +40,7 @@ class Control:
         """Welcome a client, by its own id."""
         connect_id = dict(parse_qsl(target.partition("?")[2])).get("connectId") or session.conn_id
         session.own |= {"messages": Window(WINDOW_S), "silent": set(), "heard_s": time.monotonic()}
+        session.reframe = _alphabetical if self.is_alphabetical else None
         self._push(session, {"id": connect_id, "type": "welcome"})
 
     def handle(self, session: Session, message: str | bytes) -> None:
@@ -100,13 +106,16 @@ class Control:
         """Acknowledge all, the unknown ones too: of them nothing comes."""
         silent: set[str] = session.own["silent"]
         new = [name for name in dict.fromkeys(names) if name not in session.topics]
-        if len(session.topics) + len(silent.union(new)) > TOPICS_MOST:
-            text = f"exceed max subscription count limitation of {TOPICS_MOST} per session"
+        if len(session.topics) + len(silent.union(new)) > self.topics_most:
+            text = f"exceed max subscription count limitation of {self.topics_most} per session"
             self._error(session, of, 509, text)
             return
+        found = {name: self._world.find(session.category, name) for name in new}
+        if self.spoils and None in found.values() and names[0].startswith(("/market", "/spotMarket")):
+            self._error(session, of, 404, f"topic {request['topic']} is not found")
+            return
         self._ack(session, request, of)
-        for name in new:
-            topic = self._world.find(session.category, name)
+        for name, topic in found.items():
             if topic is None:
                 self._hub.counters["acknowledged_unknown"] += name not in silent
                 silent.add(name)
@@ -133,3 +142,7 @@ class Control:
 
     def _push(self, session: Session, message: dict[str, Any]) -> None:
         session.push_text(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
+
+
+def _alphabetical(_topic: Topic, body: bytes) -> bytes:
+    return json.dumps(json.loads(body), separators=(",", ":"), sort_keys=True).encode()

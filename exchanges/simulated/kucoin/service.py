@@ -1,7 +1,9 @@
 """KuCoin's answers: tokens before a dial, the control messages of its sockets, REST with a weight for each request.
 
-Event loop thread only. A command of its own: POST /sim/expire_tokens {} makes all tokens that were given expire; who
-dials with one is told so on the socket, and cut.
+Event loop thread only. Commands of its own:
+
+POST /sim/expire_tokens {} all tokens that were given expire; who dials with one is told so on the socket, and cut
+POST /sim/assume        {"spoils": true, "topics": 300, "alphabetical": true} what is not known, see control.Control
 """
 
 import json
@@ -33,7 +35,7 @@ class KucoinService(Usual):
         self._control, self._api, self._world = Control(world), MarketApi(world.market), world
         self.faults = RestFaults(world.market.now_ms, prefix="/api/")
         self.handle = self._control.handle
-        self.commands = {"expire_tokens": self._expire}
+        self.commands = {"expire_tokens": self._expire, "assume": self._assume}
         self._tokens: dict[str, float] = {}  # until when each is good, on a monotonic clock
         self._weights = Weights(WEIGHT, WINDOW_S)
         self._refused = (0.0, 0)  # until when, with what
@@ -60,6 +62,15 @@ class KucoinService(Usual):
     def _expire(self, _body: dict[str, Any]) -> dict[str, int]:
         self._tokens = dict.fromkeys(self._tokens, 0.0)
         return {"expired": len(self._tokens)}
+
+    def _assume(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not body.keys() <= {"spoils", "topics", "alphabetical"}:
+            raise ValueError("give spoils, topics or alphabetical")
+        control = self._control
+        control.spoils = bool(body.get("spoils", control.spoils))
+        control.topics_most = int(body.get("topics", control.topics_most))
+        control.is_alphabetical = bool(body.get("alphabetical", control.is_alphabetical))
+        return body
 
     def _bullet(self) -> dict[str, Any]:
         """A token and where to dial with it."""

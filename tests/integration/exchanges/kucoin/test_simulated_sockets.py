@@ -137,6 +137,28 @@ def test_a_hundred_symbols_are_taken_at_once_and_three_hundred_in_all(simulator)
         assert client.subscribe(f"/market/match:{names[300]}")["type"] == "ack"
 
 
+def test_on_command_an_unknown_symbol_spoils_its_list_of_spot(simulator):
+    """Seen in 2019; whether it is so is not known. Neither is how many topics a session may have."""
+    simulator.command("assume", spoils=True, topics=2)
+    with Client(simulator) as client:
+        error = client.subscribe("/market/match:BTC-USDT,NOPE-USDT")
+        assert (error["code"], error["data"]) == (404, "topic /market/match:BTC-USDT,NOPE-USDT is not found")
+        assert client.subscribe("/contractMarket/execution:XBTUSDTM,NOPEUSDTM")["type"] == "ack"
+        assert {message["topic"] for message in client.data(20, "/")} == {FUTURES}
+        assert client.subscribe(SPOT)["data"] == "exceed max subscription count limitation of 2 per session"
+
+
+def test_on_command_fields_come_in_the_order_of_2021(simulator):
+    """Data first; by which no topic can be told."""
+    simulator.command("assume", alphabetical=True)
+    with Client(simulator) as client:
+        client.subscribe(SPOT)
+        while not (text := str(client.ws.recv(timeout=LIMIT_S))).startswith('{"data":{'):
+            assert "topic" not in text
+
+    assert text.endswith(f'"subject":"trade.l3match","topic":"{SPOT}","type":"message"}}')
+
+
 def test_more_than_a_hundred_messages_in_ten_seconds_are_refused(simulator):
     """The connection lives."""
     with Client(simulator) as client:
