@@ -18,12 +18,12 @@ from exchanges.kucoin.rest import SETTLED_MS
 from exchanges.registry import VENUES
 from model.records import Candle, PastTrade, TradeBatch
 
-NAMES = ("bybit", "binance", "okx", "kucoin")
+NAMES = ("bybit", "binance", "okx", "kucoin", "gate")
 BRISK_MS = (100, 300, 700, 1_000, 2_000, 5_000, 15_000, 40_000)  # mean time between a symbol's orders
 MATCHES = (1, 1, 1, 2, 3, 7)  # of one order at one price
-UNCOUNTED_SHARE = 0.02  # of all orders, on Binance's futures: prints of no candle
+UNCOUNTED_SHARE = 0.02  # of all orders, on futures of Binance and Gate: prints of no candle
 CONTRACTS = {"linear": ("0.001", "0.1", "1", "10"), "inverse": ("10", "100")}
-BINANCE_NEWEST, OKX_NEWEST = 1_000, 500  # trades that one answer of REST has
+BINANCE_NEWEST, OKX_NEWEST, GATE_NEWEST = 1_000, 500, 1_000  # trades that one answer of REST has
 PAST_MOST, PAST_LEAST = 120_000, 90_000  # matches of a symbol that are kept: more than the hours of a run need
 
 
@@ -95,17 +95,17 @@ class NumberedSymbol(Symbol):
 
     # -- what REST has of it ---------------------------------------------------------------------------
 
-    def newest_prints(self, count: int, until_ms: int) -> list[PastTrade]:
-        """The newest matches by `until_ms` that count, oldest first."""
+    def newest_prints(self, count: int, until_ms: int, *, has_all: bool = False) -> list[PastTrade]:
+        """The newest matches by `until_ms` that count, oldest first; with `has_all` the others, too."""
         found: list[PastTrade] = []
         for each in reversed(self._past):
-            if each.event_ms <= until_ms and each.is_counted:
+            if each.event_ms <= until_ms and (each.is_counted or has_all):
                 found.append(each)
                 if len(found) == count:
                     break
         return found[::-1]
 
-    def prints_of(self, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
+    def prints_of(self, first_id: int, last_id: int, until_ms: int, *, has_all: bool = False) -> list[PastTrade]:
         """The matches with these ids by `until_ms` that count, with all of the milliseconds of the first and last."""
         past = self._past
         begin_id = past[0].seq
@@ -114,7 +114,7 @@ class NumberedSymbol(Symbol):
             first -= 1
         while 0 <= last < len(past) - 1 and past[last + 1].event_ms == past[last].event_ms:
             last += 1
-        return [each for each in past[first : last + 1] if each.is_counted and each.event_ms <= until_ms]
+        return [each for each in past[first : last + 1] if (each.is_counted or has_all) and each.event_ms <= until_ms]
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,31 @@ UNIQUE: Mapping[str, Unique] = MappingProxyType(
 )
 
 
+def gate_spot_messages(name: str, prints: Sequence[Print]) -> list[bytes]:
+    """A message of `spot.trades` for each match."""
+    return [
+        (
+            f'{{"time":{one.ms // 1000},"time_ms":{one.ms},"channel":"spot.trades","event":"update","result":{{'
+            f'"id":{one.trade_id},"id_market":{one.trade_id},"create_time":{one.ms // 1000},'
+            f'"create_time_ms":"{one.ms}.119000","side":"sell","currency_pair":"{name}","amount":"{one.size}",'
+            f'"price":"{one.price}","range":"{one.trade_id}-{one.trade_id}","trade_mode":0}}}}'
+        ).encode()
+        for one in prints
+    ]
+
+
+def gate_futures_messages(name: str, prints: Sequence[Print]) -> list[bytes]:
+    """A message of `futures.trades` for all matches of an order, one of the insurance fund's among them."""
+    rows = ",".join(
+        f'{{"id":{one.trade_id},"size":"-{one.size}","create_time":{one.ms // 1000},"create_time_ms":{one.ms},'
+        f'"price":"{one.price}","contract":"{name}"' + (',"is_internal":true}' if one.mark else "}")
+        for one in prints
+    )
+    ms = prints[-1].ms
+    head = f'{{"time":{ms // 1000},"time_ms":{ms},"channel":"futures.trades","event":"update","result":['
+    return [f"{head}{rows}]}}".encode()]
+
+
 # -- what REST answers ----------------------------------------------------------------------------------------
 
 
@@ -258,6 +283,17 @@ def okx_by_id(symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int
     return [each for each in symbol.prints_of(first_id, last_id, until_ms) if first_id <= each.seq <= last_id]
 
 
+def gate_recent(symbol: NumberedSymbol, until_ms: int) -> list[PastTrade]:
+    """`trades`: the newest single matches, also those that do not count."""
+    return symbol.newest_prints(GATE_NEWEST, until_ms, has_all=True)
+
+
+def gate_by_id(symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
+    """`trades` by `last_id`: as above."""
+    found = symbol.prints_of(first_id, last_id, until_ms, has_all=True)
+    return [each for each in found if first_id <= each.seq <= last_id]
+
+
 # -- the exchange ---------------------------------------------------------------------------------------------
 
 
@@ -289,12 +325,16 @@ class Exchange:
         """The newest trades that REST has of a symbol by `until_ms`."""
         if self.name == "okx":
             return okx_recent(symbol, until_ms)
+        if self.name == "gate":
+            return gate_recent(symbol, until_ms)
         return binance_recent(symbol, until_ms, is_spot=self.market == "spot")
 
     def by_id(self, symbol: NumberedSymbol, first_id: int, last_id: int, until_ms: int) -> list[PastTrade]:
         """The trades that REST has of these ids by `until_ms`."""
         if self.name == "okx":
             return okx_by_id(symbol, first_id, last_id, until_ms)
+        if self.name == "gate":
+            return gate_by_id(symbol, first_id, last_id, until_ms)
         return binance_by_id(symbol, first_id, last_id, until_ms, is_spot=self.market == "spot")
 
     def _make(self, number: int, every_ms: int, rng: random.Random, begin_ms: int) -> Symbol:
@@ -316,18 +356,21 @@ class Exchange:
             return symbol
         if self.name == "bybit":
             return Symbol(f"S{number:02d}{quote}", every_ms, rng, begin_ms, rule)
-        has_marks = self.name == "binance" and self.market != "spot"
+        has_marks = self.name in ("binance", "gate") and self.market != "spot"
         if self.name == "okx":
             name, write = f"S{number:02d}-{quote}" + ("" if self.market == "spot" else "-SWAP"), okx_messages
+        elif self.name == "gate":
+            name, write = f"S{number:02d}_{quote}", gate_futures_messages if has_marks else gate_spot_messages
         else:
             name = f"S{number:02d}{quote}" + ("_PERP" if spec.contract == "inverse" else "")
 
             def write(name: str, prints: Sequence[Print]) -> list[bytes]:
                 return binance_messages(name, prints, has_marks=has_marks)
 
-        marks = ("NA", "NA", "NA", "INSURANCE_FUND", "ADL") if has_marks else ()
+        marks = ("NA", "NA", "NA", "INSURANCE_FUND", "ADL") if self.name == "binance" else ("internal",)
+        of_market = marks if has_marks else ()
         self.sizes[name] = contract
-        return NumberedSymbol(name, every_ms, rng, begin_ms, rule, write, marks)
+        return NumberedSymbol(name, every_ms, rng, begin_ms, rule, write, of_market)
 
 
 def _fail(cause: str, sample: object) -> None:
