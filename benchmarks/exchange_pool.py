@@ -75,6 +75,16 @@ def answer_binance(text: bytes) -> tuple[list[str], list[str]]:
     return topics, [_dump({"result": None, "id": request["id"]})]
 
 
+def answer_gate(text: bytes) -> tuple[list[str], list[str]]:
+    """One answer for a request, which repeats it; the ping is a channel."""
+    request = json.loads(text)
+    if request["channel"].endswith(".ping"):
+        return [], [_dump({"time": request["time"], "channel": "futures.pong", "event": "", "result": None})]
+    topics = [f"{request['channel']}:{name}" for name in request["payload"] if name != "!all"]
+    answer = request | {"result": {"status": "success"}}
+    return topics if request["event"] == "subscribe" else [], [_dump(answer)]
+
+
 def _dump(message: object) -> str:
     return json.dumps(message, separators=(",", ":"))
 
@@ -99,6 +109,11 @@ EXCHANGES: Mapping[str, Flooded] = MappingProxyType(
             {"trades": re.compile(rb'"t":(\d+)'), "orderbook": re.compile(rb'"(?:pu|[Uu])":(\d+)')},
             re.compile(rb'"X":"(?:MARKET|RPI)"'),
             answer_binance,
+        ),
+        "gate": Flooded(
+            {"trades": re.compile(rb'"id":(\d+)'), "orderbook": re.compile(rb'"[Uu]":(\d+)')},
+            re.compile(rb'"id":\d+(?![^}]*"is_internal")'),
+            answer_gate,
         ),
     }
 )
