@@ -1,6 +1,8 @@
 """Gate's answers: the control messages of its sockets, and REST with a limit for each path and address.
 
-Event loop thread only.
+Event loop thread only. Commands of its own, by POST /sim/:
+  assume      {"atomic": false, "merged": true, "empty": false} what is not known of Gate, the other way
+  multiplier  {"symbol": "BTC_USDT", "quanto_multiplier": "0.001"} a contract becomes another size, and says so
 """
 
 import time

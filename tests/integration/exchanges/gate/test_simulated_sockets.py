@@ -134,10 +134,10 @@ def test_each_market_has_a_socket_and_pings_of_its_own(simulator):
 def test_a_silent_connection_ends_after_half_a_minute_without_a_closing_handshake():
     """Pings of its own keep another."""
     assert DIALECT.limits.idle_s == 30
-    options = ("--rate", 0, "--symbols", 1, "--illiquid", 0, "--idle-timeout-s", 1.5)
+    options = ("--rate", 0, "--symbols", 1, "--illiquid", 0, "--idle-timeout-s", 1.0)
     with SimulatorProcess(*options, exchange="gate") as simulator, Client(simulator) as idle, Client(simulator) as kept:
-        for _ in range(6):
-            time.sleep(0.5)
+        for _ in range(4):
+            time.sleep(0.4)
             assert kept.send(json.dumps({"time": int(time.time()), "channel": "futures.ping"}))["result"] is None
         end = idle.end()
 
@@ -252,31 +252,36 @@ def test_internal_trades_have_ids_among_the_others_and_count_in_no_candle():
             assert shown == [prices[0], max(prices), min(prices), prices[-1]]  # the first trade opens
 
 
-@pytest.mark.parametrize("market", MARKETS)
-def test_candles_begin_flat_and_their_volumes_change_places(market):
+def test_candles_begin_flat_and_their_volumes_change_places():
     """Before the first trade at the close before; `v` is the turnover on spot and contracts on futures."""
-    with (
-        SimulatorProcess("--rate", 0, "--symbols", 1, "--illiquid", 0, exchange="gate") as simulator,
-        Client(simulator, market) as client,
-    ):
-        client.request("candlesticks", "1m", BTC)
-        first = client.take(1, "candlesticks")[0]["result"]
-        simulator.command("rate", trades=200)
-        wait_until(lambda: simulator.stats()["trades"] > 200, 10)
-        simulator.command("rate", trades=0)
-        rows = client.take(3, "candlesticks")
-        last = rows[-1]["result"]
-    (flat,), (row,) = ([each] if isinstance(each, dict) else each for each in (first, last))
-    v, a = Decimal(row["v"]), Decimal(row["a"])
-    sizes = (a, v) if market == "spot" else (v / 10_000, a)
+    options = ("--rate", 0, "--symbols", 1, "--illiquid", 0)
+    found: dict[str, tuple[Any, Any]] = {}
+    with SimulatorProcess(*options, exchange="gate") as simulator:
+        for market in MARKETS:
+            with Client(simulator, market) as client:
+                client.request("candlesticks", "1m", BTC)
+                flat = client.take(1, "candlesticks")[0]["result"]
+                simulator.command("rate", trades=400)
+                while not Decimal(_row(traded := client.take(1, "candlesticks")[0]["result"])["v"]):
+                    pass
+                found[market] = flat, traded
+    assert [isinstance(flat, dict) for flat, _ in found.values()] == [True, False]
+    spot, futures = (_row(traded) for _, traded in found.values())
 
-    assert isinstance(first, dict) == (market == "spot")
-    assert isinstance(row["t"], str) == (market == "spot")
+    flat = _row(found["spot"][0])
     assert flat["o"] == flat["h"] == flat["l"] == flat["c"]
     assert Decimal(flat["v"]) == 0
-    assert row["n"] == f"1m_{BTC}"
     assert "w" not in flat
-    assert sizes[0] * Decimal(row["l"]) <= sizes[1] <= sizes[0] * Decimal(row["h"])
+    assert [type(row["t"]) for row in (spot, futures)] == [str, int]
+    for row, volume, turnover in ((spot, "a", "v"), (futures, "v", "a")):
+        coins = Decimal(row[volume]) * (1 if row is spot else Decimal("0.0001"))
+        assert row["n"] == f"1m_{BTC}"
+        assert row["w"] in (True, False)
+        assert coins * Decimal(row["l"]) <= Decimal(row[turnover]) <= coins * Decimal(row["h"])
+
+
+def _row(result: Any) -> dict[str, Any]:
+    return result if isinstance(result, dict) else result[0]
 
 
 @pytest.mark.parametrize("market", MARKETS)
