@@ -40,6 +40,9 @@ EXCHANGES = [
     Exchange(
         "gate", "BTC_USDT", lambda sim: int(sim.get("/api/v4/futures/usdt/contracts").json()[0]["create_time"]) * 1000
     ),
+    Exchange(
+        "bitget", "BTCUSDT", lambda sim: int(sim.get("/api/v2/spot/public/symbols").json()["data"][0]["openTime"])
+    ),
 ]
 
 
@@ -123,6 +126,10 @@ def test_closed_klines_equal_the_exchange(tmp_path, valkey, settings, exchange, 
     assert {kline["channel"] for kline in subscriber.klines()} == {market}
 
 
+NUMBERED = [each for each in EXCHANGES if VENUES[each.name].ids == "consecutive"]
+
+
+@pytest.mark.parametrize("exchange", NUMBERED, indirect=True, ids=lambda each: each.name)
 def test_a_hole_without_a_disconnect_is_found_and_repaired_by_ids(tmp_path, valkey, settings, exchange, simulate):
     """Messages that never came leave complete klines that equal the truth, for REST has their trades."""
     status = f"stream:{exchange.name}_status"

@@ -35,8 +35,8 @@ class Exchange:
     market: str  # the market whose contracts have sizes
     listing: tuple[str, dict[str, str]]  # REST path and query of that market
     past_trades: str  # path that past trades are read at
-    without_size: Callable[[Any], None]  # takes the size of its contract out of a row of the listing
-    renumbered: Callable[[str, int], str]  # a payload of one trade with its id moved by so many, AHEAD_MS later
+    without_size: Callable[[Any], None] | None  # takes the size of its contract out of a row of the listing
+    renumbered: Callable[[str, int], str] | None  # a payload of one trade, its id moved by so many, AHEAD_MS later
     beside: int = 0  # topics that are subscribed beside trades, on each connection
 
     def symbol(self, coin: str, market: str = "linear") -> str:
@@ -101,6 +101,18 @@ EXCHANGES = [
         renumbered=gate_renumbered,
         beside=1,
     ),
+    Exchange(
+        name="bitget",
+        symbols={"linear": "%sUSDT", "spot": "%sUSDT"},
+        trades="USDT-FUTURES:trade:%s",
+        book="USDT-FUTURES:books:%s",
+        candles="candle1m:%s",
+        market="linear",
+        listing=("/api/v2/mix/market/contracts", {"productType": "USDT-FUTURES"}),
+        past_trades="/api/v2/mix/market/",
+        without_size=None,  # sizes are in coins
+        renumbered=None,  # ids do not follow one another
+    ),
 ]
 
 
@@ -137,7 +149,8 @@ def foreign_words(collector: CollectorProcess, exchange: Exchange) -> list[str]:
     """Lines in which another exchange is named than the one that is collected."""
     others = {"bybit", *(each.name for each in EXCHANGES)} - {exchange.name}
     lines = [json.dumps(entry) for entry in collector.logs] + collector.output
-    return [line for line in lines if re.search("|".join(others), line, re.IGNORECASE)]
+    words = re.compile(rf"(?<![a-z])({'|'.join(others)})(?![a-z])", re.IGNORECASE)  # a gateway is no Gate
+    return [line for line in lines if words.search(line)]
 
 
 # -- before anything is opened -----------------------------------------------------------------------------------
@@ -224,13 +237,13 @@ def test_everything_goes_out_of_all_markets(
             raw = [f"_{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")]
             raw += ["_spot_trades", "_spot_orderbook", "_spot_ticker"] + ["_inverse_trades"] * has_inverse
             wait_until(lambda: all(subscriber.received[channel + name] for name in raw), 40)
-            sim.command("drop", topic=topic(exchange.trades, btc), category="linear", connections=1)
+            assert sim.command("drop", topic=topic(exchange.trades, btc), connections=1) == {"connections": 1}
             sim.command("reorder", topic=topic(exchange.book, btc), count=1)
             wait_until(lambda: status_events(subscriber, exchange, "repaired"), 40)
             wait_until(
                 lambda: any(e.get("kind") == "orderbook" for e in status_events(subscriber, exchange, "repaired"))
             )
-            wait_until(lambda: all(completes(subscriber, market) > 8 for market in exchange.symbols), 40)
+            wait_until(lambda: all(completes(subscriber, market) > 16 for market in exchange.symbols), 40)
             kinds = [(market, kind) for market in ("linear", "spot") for kind in TYPES]
             wait_until(lambda: all(envelopes(subscriber).get(kind) for kind in kinds))
             names = [f"{exchange.name}_{market}:{coin}" for market in ("spot", "futures") for coin in ("BTC", "ETH")]
@@ -417,7 +430,10 @@ REFUSALS = {418: "banned", 451: "country", 403: "firewall"}
 def test_bad_input_is_counted_told_and_costs_nothing(
     tmp_path: Path, exchange: Exchange, settings: dict[str, Any], valkey: Any
 ) -> None:
-    """Frames that cannot be read, ids that go back, refusals of REST and of a handshake: klines are all true after."""
+    """Frames that cannot be read, ids that go back, refusals of REST and of a handshake: klines are all true after.
+
+    Where ids show no hole a lost connection has REST read; and where its answers do not reach back, seconds stay open.
+    """
     (tmp_path / "mine.py").write_text(REPLAYED)
     btc = exchange.symbol("BTC")
     settings |= {"KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades", "SYMBOLS": "BTC"}
@@ -431,25 +447,36 @@ def test_bad_input_is_counted_told_and_costs_nothing(
         for what in GARBAGE:
             sim.command("garbage", what=what, topic=topic(exchange.trades, btc))
         wait_until(lambda: faults_of(collector).keys() >= CAUSES)
-        payload = next(message for message in reversed(list(raw)) if btc.encode() in message and b"abc" not in message)
-        (tmp_path / "aside").write_text(exchange.renumbered(payload.decode(), -1_000_000))
-        (tmp_path / "aside").rename(tmp_path / "payload.json")
-        wait_until(lambda: "trade_id_backwards" in faults_of(collector))
+        if exchange.renumbered:
+            own = (message for message in reversed(list(raw)) if btc.encode() in message and b"abc" not in message)
+            (tmp_path / "aside").write_text(exchange.renumbered(next(own).decode(), -1_000_000))
+            (tmp_path / "aside").rename(tmp_path / "payload.json")
+            wait_until(lambda: "trade_id_backwards" in faults_of(collector))
+        ended = collector.events("stream_ended")
         for status in (429, *REFUSALS):
             sim.command("rest_fault", what="http", status=status, retry_after=1, path=exchange.past_trades)
-            sim.command("hole", category="linear", symbol=btc, count=2)
-            wait_until(lambda code=status: told(collector, code))  # type: ignore[misc]
+            if exchange.renumbered:
+                sim.command("hole", category="linear", symbol=btc, count=2)
+                wait_until(lambda code=status: told(collector, code))  # type: ignore[misc]
+                continue
+            lost = topic(exchange.trades, btc)  # again: what a ban holds back is not sent later
+            wait_until(lambda code=status: told(collector, code) or not sim.command("drop", topic=lost), poll_s=2)  # type: ignore[misc]  # noqa: B023
         wait_until(lambda: completes(subscriber) > 12, 60)
         until_ms = sim.stats()["now_ms"]
         wait_until(lambda: newest(subscriber, btc) > until_ms)
         begun_ms = min(kline["timestamp"] for kline in subscriber.klines()) + 2_000
-        wait_until(lambda: all(k["complete"] for k in before(subscriber, until_ms) if k["timestamp"] > begun_ms), 60)
+        if exchange.renumbered:
+            wait_until(
+                lambda: all(k["complete"] for k in before(subscriber, until_ms) if k["timestamp"] > begun_ms), 60
+            )
         faults = faults_of(collector)
         assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
     assert (compared > 10, wrong) == (True, [])
-    assert collector.events("stream_ended") == [], "one bad message must not cost the connection"
+    assert (collector.events("stream_ended") if exchange.renumbered else ended) == [], (
+        "one bad message must not cost the connection"
+    )
     assert all(entry["remedy"] for entry in collector.events("fault")), "what is to be done"
     assert {f"http_{status}" for status in REFUSALS} <= faults.keys()
     assert not foreign_words(collector, exchange)
@@ -471,6 +498,8 @@ def test_a_listing_without_a_contract_size_costs_its_klines_until_it_is_there(
     tmp_path: Path, exchange: Exchange, settings: dict[str, Any], valkey: Any
 ) -> None:
     """Raw payloads go out, other symbols have klines, a sentence names it; then all its klines come, and are true."""
+    if (without_size := exchange.without_size) is None:
+        pytest.skip("its sizes are in coins")
     btc, eth = (exchange.symbol(coin, exchange.market) for coin in ("BTC", "ETH"))
     settings |= {"CHANNEL_TYPE": exchange.market, "KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades"}
     settings |= {"SYMBOLS_REFRESH": 0.5}
@@ -479,7 +508,7 @@ def test_a_listing_without_a_contract_size_costs_its_klines_until_it_is_there(
         body = sim.get(path, **query).json()
         for row in body if isinstance(body, list) else body.get("data") or body["symbols"]:
             if eth in row.values():
-                exchange.without_size(row)
+                without_size(row)
         sim.command("rest_fault", what="http", status=200, count=None, path=path, body=body)
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
             wait_until(lambda: completes(subscriber) > 3, 40)
