@@ -26,10 +26,10 @@ def test_an_unknown_symbol_costs_the_others_nothing(tmp_path, valkey, market, un
         sim.command("assume", **assumed)
         sim.command("refuse", topics=[f"{CHANNELS[market]}:{unknown}"])
         with CollectorProcess(tmp_path, **settings, WS_URL=sim.ws_base, REST_URL=sim.rest_url) as collector:
-            wait_until(lambda: completes(subscriber) > 4, 30)
+            wait_until(lambda: completes(subscriber) > 2, 30)
             sim.command("expire_tokens")
             sim.command("drop", code=1000)
-            wait_for_more_completes(subscriber, 6)
+            wait_for_more_completes(subscriber, 3)
             assert collector.stop() == 0, collector.newest_output()
         connects = sim.stats()["counters"]
         trades = [m for name, each in subscriber.received.items() if name.endswith("trades") for m in each]
