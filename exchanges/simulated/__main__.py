@@ -136,10 +136,11 @@ def dialect_of(exchange: str) -> Dialect:
 
 def limits_of(options: Options, dialect: Dialect) -> SocketLimits:
     """The limits of an exchange's sockets, the command line's in their place."""
-    limits = dialect.limits
+    limits, idle_s = dialect.limits, options.idle_timeout_s
     return replace(
         limits,
-        idle_s=limits.idle_s if options.idle_timeout_s is None else options.idle_timeout_s,
+        idle_s=limits.idle_s if idle_s is None else idle_s,
+        pong_within_s=limits.pong_within_s if idle_s is None else min(limits.pong_within_s, idle_s),
         connects=limits.connects if options.connect_limit is None else options.connect_limit,
         life_s=limits.life_s if options.lifetime_s is None else options.lifetime_s,
         ban_s=options.ban_s,
