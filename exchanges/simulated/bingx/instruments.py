@@ -1,6 +1,6 @@
 """BingX's listed symbols. Pure and fixed: the same number of symbols always gives the same list.
 
-Sizes of both markets are in the base coin; numbers of swaps keep their trailing zeros.
+Sizes of both markets are in the base coin; numbers keep their trailing zeros.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def instrument(category: str, index: int) -> Instrument:
     else:
         quote = "USDC" if index % USDC_EVERY == USDC_EVERY - 1 else "USDT"
         tick, lot = plain(linear[0]), min(plain(LOTS.get(base, linear[1])), Decimal(1))
-    return Instrument(category, f"{base}-{quote}", base, quote, tick, lot, price, is_stripped=category == "spot")
+    return Instrument(category, f"{base}-{quote}", base, quote, tick, lot, price)
 
 
 def plain(text: str) -> Decimal:
