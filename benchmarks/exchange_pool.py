@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from benchmarks.pool import BLOCK, CATEGORY, CLOCK_MS, SEED, STAMP, STAMP_US, Slot, record
 from exchanges.contract import Endpoints
 from exchanges.registry import VENUES
-from exchanges.simulated.frames import text_frame
+from exchanges.simulated.frames import gzip_frame, text_frame
 from exchanges.simulated.hub import Hub
 from exchanges.simulated.market import Market
 from exchanges.simulated.options import Options
@@ -40,13 +40,15 @@ class Flooded(NamedTuple):
     """What the flooder needs of an exchange.
 
     `ids` by kind: group 1 is a number that counts on within a topic. `counted`: found once for each trade that is in
-    klines. `fresh`: ids of trades that are only new, and how one is written.
+    klines. `fresh`: ids of trades that are only new, and how one is written. `wrap`: makes the frame of a message when
+    it is sent, where that is no text.
     """
 
     ids: Mapping[Kind, re.Pattern[bytes]]
     counted: re.Pattern[bytes]
     answer: Answer
     fresh: tuple[re.Pattern[bytes], bytes] | None = None
+    wrap: Callable[[bytes], bytes] | None = None
 
 
 def answer_bybit(text: bytes) -> tuple[list[str], list[str]]:
@@ -85,6 +87,13 @@ def answer_gate(text: bytes) -> tuple[list[str], list[str]]:
     return topics if request["event"] == "subscribe" else [], [_dump(answer)]
 
 
+def answer_bingx(text: bytes) -> tuple[list[str], list[str]]:
+    """One answer for a request, which has one topic."""
+    request = json.loads(text)
+    topics = [request["dataType"]] if request["reqType"] == "sub" else []
+    return topics, [_dump({"id": request["id"], "code": 0, "msg": "", "dataType": "", "data": None})]
+
+
 def _dump(message: object) -> str:
     return json.dumps(message, separators=(",", ":"))
 
@@ -115,6 +124,7 @@ EXCHANGES: Mapping[str, Flooded] = MappingProxyType(
             re.compile(rb'"id":\d+(?![^}]*"is_internal")'),
             answer_gate,
         ),
+        "bingx": Flooded({}, re.compile(rb'\{"q":"'), answer_bingx, wrap=gzip_frame),
     }
 )
 
@@ -128,7 +138,7 @@ class Pool(NamedTuple):
 
 
 def render_exchange(name: str, count: int, at_least: int) -> Pool:
-    """Slots of the busiest `count` symbols of an exchange, without a gap in any id over rounds."""
+    """Slots of the busiest `count` symbols of an exchange, of the kinds that it has; no gap in any id over rounds."""
     dialect = importlib.import_module(f"exchanges.simulated.{name}.dialect").DIALECT
     hub = Hub()
     options = Options(
@@ -139,7 +149,8 @@ def render_exchange(name: str, count: int, at_least: int) -> Pool:
     kinds: dict[str, Kind] = {}
     recorded: list[tuple[str, str, bytes]] = []
     protocol, spec = VENUES[name].protocol(CATEGORY, Endpoints()), VENUES[name].markets[CATEGORY]
-    for kind in SHARES:
+    shares = {kind: share for kind, share in SHARES.items() if kind in spec.kinds}
+    for kind in shares:
         topics = protocol.topics(kind, symbols, spec.depths[0])
         kinds |= dict.fromkeys(topics, kind)
         channel = dialect.channel(urlsplit(protocol.endpoint(kind, topics)).path)
@@ -149,7 +160,7 @@ def render_exchange(name: str, count: int, at_least: int) -> Pool:
             record(hub, market, CATEGORY, topic, recorded)
     first, counts = len(recorded), Counter[Kind]()
     while (done := counts.total()) < at_least:
-        due = {kind: max(0.0, share * (done + BLOCK) - counts[kind]) for kind, share in SHARES.items()}
+        due = {kind: max(0.0, share * (done + BLOCK) - counts[kind]) for kind, share in shares.items()}
         market.set_rates({kind.removesuffix("s") if kind == "liquidations" else kind: n for kind, n in due.items()})
         market.step(BLOCK)
         counts.update(kinds[topic] for _, topic, _ in itertools.islice(recorded, first + done, None))
@@ -205,7 +216,7 @@ def _slot(
         body = of.ids[kind].sub(cut, body.replace(b"%", b"%%"))
     body = NEAR_MS.sub(STAMP, body)[:-1] + b',"us":' + STAMP_US + b"}"
     whole = body % tuple(ids) if ids else body.replace(b"%%", b"%") if kind in of.ids else body
-    header = text_frame(whole)[: -len(whole)]
+    header = b"" if of.wrap else text_frame(whole)[: -len(whole)]
     framed = header.replace(b"%", b"%%") + body if ids else header + whole
     *head, tail = framed[: -len(STAMP_US) - 1].split(STAMP)
     return Slot(f"{CATEGORY}/{topic}", kind, (*head, tail), len(whole), trades, tuple(ids), step, is_first)

@@ -49,7 +49,7 @@ class Flooder:
         goes_on: bool = False,
     ) -> None:
         self._exchange, self._goes_on, self._round = exchange, goes_on, 0
-        self._answer_text = EXCHANGES[exchange].answer
+        self._answer_text, self._wrap = EXCHANGES[exchange].answer, EXCHANGES[exchange].wrap
         self._progress = open_progress(progress)
         self._offered = 0
         self._pool = pool
@@ -154,7 +154,7 @@ class Flooder:
             if client not in chunks:
                 chunks[client] = ([], {})
             frames, kinds = chunks[client]
-            frames.append(data)
+            frames.append(self._wrap(data) if self._wrap else data)
             counts = kinds.setdefault(kind, [0, 0, 0, 0])
             counts[0] += 1
             counts[1] += size
@@ -233,7 +233,7 @@ class Flooder:
         client.topics += topics
         self._by_topic.update(dict.fromkeys(topics, client))
         for answer in answers:
-            client.put(text_frame(answer.encode()))
+            client.put((self._wrap or text_frame)(answer.encode()))
 
 
 def main() -> None:
