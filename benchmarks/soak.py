@@ -48,7 +48,10 @@ class Soak:
         self.exchange = exchange
         self.market = market = make_market(symbols, timeline.rng, BEGIN_MS - 1, exchange.make_symbol, exchange.every_ms)
         self._causes: Causes = {}
-        self.judge, self.naive_judge = Judge(market, self._cause_of), NaiveJudge(market)
+        self.judge, self.naive_judge = (
+            Judge(market, self._cause_of, lacks_turnover=exchange.lacks_turnover),
+            NaiveJudge(market),
+        )
         self._connections: Connections
         self._rest: Rest
         if exchange.is_numbered:
@@ -56,7 +59,8 @@ class Soak:
             self.judge.unnoticed = ordered.unnoticed
             self._rest = NumberedRest(timeline, market, exchange)
         else:
-            self._connections, self._rest = Connections(timeline, market), Rest(timeline, market, exchange.steps_ms)
+            self._connections = Connections(timeline, market, doubles=exchange.has_ids)
+            self._rest = Rest(timeline, market, exchange.steps_ms)
         self._redis = Redis(timeline, exchange.market, self.judge.take, folder)
         self.judge.unnoted = self._redis.lost_notes
         self._error_ms = clock_error_ms

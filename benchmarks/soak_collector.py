@@ -45,7 +45,11 @@ class CollectorRun(KlineService):
             monotonic=lambda: timeline.now / 1000,
         )
         options = KlineOptions(
-            (market,), INTERVALS, {market: exchange.arithmetic}, consecutive_ids=exchange.is_numbered
+            (market,),
+            INTERVALS,
+            {market: exchange.arithmetic},
+            consecutive_ids=exchange.is_numbered,
+            has_ids=exchange.has_ids,
         )
         super().__init__(
             options,

@@ -41,9 +41,13 @@ class Connection:
 
 
 class Connections:
-    """All connections of the collector; while there is none, trades are lost."""
+    """All connections of the collector; while there is none, trades are lost.
 
-    def __init__(self, timeline: Timeline, market: Mapping[str, Symbol]) -> None:
+    `doubles`: trades come twice now and then. A new connection begins with the last trades of the one before.
+    """
+
+    def __init__(self, timeline: Timeline, market: Mapping[str, Symbol], *, doubles: bool = True) -> None:
+        self._doubles = doubles
         self._timeline, self._market = timeline, market
         names = list(market)
         self._connections = [Connection(tuple(names[i::CONNECTIONS])) for i in range(CONNECTIONS)]
@@ -81,7 +85,7 @@ class Connections:
         for payload in symbol.burst(timeline.now):
             delay_ms = timeline.span((5, LATE_MS)) if timeline.chance(LATE_SHARE) else timeline.span((5, 60))
             timeline.plan(delay_ms, partial(self._deliver, connection, payload))
-            if timeline.chance(DOUBLE_SHARE) and timeline.is_faulty:
+            if timeline.chance(DOUBLE_SHARE) and timeline.is_faulty and self._doubles:
                 timeline.faults["duplicates"] += 1
                 timeline.plan(delay_ms + timeline.span((0, 3_000)), partial(self._deliver, connection, payload))
         timeline.plan(symbol.wait_ms(), partial(self._trade, name))

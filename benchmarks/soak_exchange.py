@@ -6,7 +6,7 @@ Pure; virtual time. The collector's side of it (decoder, arithmetic, ids) is wha
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -16,10 +16,12 @@ from exchanges.binance.rest_rows import AggregateRow, overlapping, trades_of_agg
 from exchanges.contract import Endpoints, TradeRules
 from exchanges.kucoin.rest import SETTLED_MS
 from exchanges.registry import VENUES
+from model.markets import KlineRules
 from model.records import Candle, PastTrade, TradeBatch
 
-NAMES = ("bybit", "binance", "okx", "kucoin", "gate")
+NAMES = ("bybit", "binance", "okx", "kucoin", "gate", "bingx")
 BRISK_MS = (100, 300, 700, 1_000, 2_000, 5_000, 15_000, 40_000)  # mean time between a symbol's orders
+FEW_SIZES = 2
 MATCHES = (1, 1, 1, 2, 3, 7)  # of one order at one price
 UNCOUNTED_SHARE = 0.02  # of all orders, on futures of Binance and Gate: prints of no candle
 CONTRACTS = {"linear": ("0.001", "0.1", "1", "10"), "inverse": ("10", "100")}
@@ -119,19 +121,23 @@ class NumberedSymbol(Symbol):
 
 @dataclass(frozen=True)
 class Unique:
-    """An exchange whose trades have ids that are texts.
+    """An exchange whose trades have ids that are texts, or none.
 
     `names` of symbols by market; `%02d` is a number. `write(market, symbol, id, ms, price, size)` makes the message of
-    one trade. `newest`: trades that one answer of REST has, and there is no other.
+    one trade. `newest`: trades that one answer of REST has, and there is no other. `has_ids`: else many trades are
+    equal, for sizes are few, and `write` is given their number. `merged(market, payloads)`: the messages of several
+    trades of one moment.
     """
 
     names: Mapping[str, str]
     write: Callable[[str, str, str, int, Decimal, Decimal], bytes]
     newest: int
+    has_ids: bool = True
+    merged: Callable[[str, list[bytes]], list[bytes]] = lambda _market, payloads: payloads
 
 
 class UniqueSymbol(Symbol):
-    """A symbol of such an exchange. `lacks_quiet`: candles without a trade come with the next trade."""
+    """A symbol of such an exchange, with the candles that `rules` say."""
 
     def __init__(
         self,
@@ -142,24 +148,30 @@ class UniqueSymbol(Symbol):
         rule: CandleRule,
         of: Unique,
         market: str,
-        *,
-        lacks_quiet: bool,
+        rules: KlineRules,
     ) -> None:
-        self._of, self._in, self._lacks_quiet, self.newest_most = of, market, lacks_quiet, of.newest
+        self._of, self._in, self._rules, self.newest_most = of, market, rules, of.newest
+        self.sizes_most = Symbol.sizes_most if of.has_ids else FEW_SIZES
         super().__init__(of.names[market] % number, every_ms, rng, begin_ms, rule)
 
     def id_of(self, seq: int) -> str:
         """The sequence as a text."""
-        return str(seq)
+        return str(seq) if self._of.has_ids else ""
+
+    def burst(self, now_ms: int) -> Iterator[bytes]:
+        """As the exchange puts them together."""
+        yield from self._of.merged(self._in, list(super().burst(now_ms)))
 
     def written(self, trade_id: str, now_ms: int, price: Decimal, size: Decimal) -> bytes:
         """As the exchange writes it."""
-        return self._of.write(self._in, self.name, trade_id, now_ms, price, size)
+        return self._of.write(self._in, self.name, trade_id or str(self._seq), now_ms, price, size)
 
     def candles(self, step_ms: int, start_ms: int, end_ms: int, now_ms: int) -> list[Candle]:
         """As the venue's REST gives them: what is quiet is there once more was traded, or some seconds later."""
         found = super().candles(step_ms, start_ms, end_ms, now_ms)
-        sure_ms = max(self.seconds.starts[-1], now_ms - SETTLED_MS) if self._lacks_quiet else now_ms + step_ms
+        if self._rules.lacks_turnover:
+            found = [replace(each, turnover=each.volume * each.close) for each in found]
+        sure_ms = max(self.seconds.starts[-1], now_ms - SETTLED_MS) if self._rules.lacks_quiet else now_ms + step_ms
         return [each for each in found if each.volume or each.start_ms + step_ms <= sure_ms]
 
 
@@ -206,8 +218,31 @@ def kucoin_message(market: str, name: str, trade_id: str, ms: int, price: Decima
     ).encode()
 
 
+def bingx_message(market: str, name: str, number: str, ms: int, price: Decimal, size: Decimal) -> bytes:
+    """A message of one trade: of swaps a list, whose last is the oldest."""
+    if market == "spot":
+        return (
+            f'{{"code":0,"data":{{"E":{ms},"T":{ms},"e":"trade","m":false,"p":"{price}","q":"{size}","s":"{name}",'
+            f'"t":"{number}"}},"dataType":"{name}@trade","success":true,"timestamp":{ms}}}'
+        ).encode()
+    row = f'{{"q":"{size}","p":"{price}","T":{ms},"m":false,"s":"{name}"}}'
+    return f'{{"code":0,"dataType":"{name}@trade","data":[{row}]}}'.encode()
+
+
+def bingx_merged(market: str, payloads: list[bytes]) -> list[bytes]:
+    """One message of swaps, the newest trade first."""
+    if market == "spot":
+        return payloads
+    begin = payloads[0].index(b"[") + 1
+    return [payloads[0][:begin] + b",".join(each[begin:-2] for each in reversed(payloads)) + b"]}"]
+
+
+PAIRS = MappingProxyType({"linear": "S%02d-USDT", "spot": "S%02d-USDT"})
 UNIQUE: Mapping[str, Unique] = MappingProxyType(
-    {"kucoin": Unique({"linear": "S%02dUSDTM", "spot": "S%02d-USDT"}, kucoin_message, 100)}
+    {
+        "bingx": Unique(PAIRS, bingx_message, 1_000, has_ids=False, merged=bingx_merged),
+        "kucoin": Unique({"linear": "S%02dUSDTM", "spot": "S%02d-USDT"}, kucoin_message, 100),
+    }
 )
 
 
@@ -304,7 +339,8 @@ class Exchange:
         venue = VENUES[name]
         self.name, self.market, self.spec = name, market, venue.markets[market]
         self.arithmetic = Arithmetic.of(self.spec)
-        self.is_numbered = venue.ids == "consecutive"
+        self.lacks_turnover = self.arithmetic.exchange_lacks_turnover
+        self.is_numbered, self.has_ids = venue.ids == "consecutive", venue.ids != "none"
         self.replays_last = name == "okx"  # the last trade of a symbol is the first message of its subscription
         self.decode: Callable[[Sequence[bytes]], TradeBatch] = venue.decoder(market, TradeRules(), _fail)
         steps_ms = venue.rest(market, Endpoints(), TradeRules(), threading.Event()).candle_steps_ms
@@ -350,8 +386,7 @@ class Exchange:
             contract,
         )
         if (unique := UNIQUE.get(self.name)) is not None:
-            lacks_quiet = rules.lacks_quiet
-            symbol = UniqueSymbol(number, every_ms, rng, begin_ms, rule, unique, self.market, lacks_quiet=lacks_quiet)
+            symbol = UniqueSymbol(number, every_ms, rng, begin_ms, rule, unique, self.market, rules)
             self.sizes[symbol.name] = contract
             return symbol
         if self.name == "bybit":

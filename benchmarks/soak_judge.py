@@ -33,13 +33,17 @@ class Window:
 class Judge:
     """Takes klines as they are published; `figures[interval]` counts, `violations` lists broken rules.
 
-    `cause_of` says what an issue comes from.
+    `cause_of` says what an issue comes from. `lacks_turnover`: the exchange's candles have none that is exact.
     """
 
     def __init__(
-        self, market: Mapping[str, Symbol], cause_of: Callable[[Kline], str | None] = lambda _kline: None
+        self,
+        market: Mapping[str, Symbol],
+        cause_of: Callable[[Kline], str | None] = lambda _kline: None,
+        *,
+        lacks_turnover: bool = False,
     ) -> None:
-        self._market, self._cause_of = market, cause_of
+        self._market, self._cause_of, self._lacks_turnover = market, cause_of, lacks_turnover
         self.unnoticed: Sequence[
             tuple[str, int, int]
         ] = ()  # symbol, begin, end: holes at whose kill none had shown them
@@ -131,7 +135,9 @@ class Judge:
     def _judge_one(self, window: Window) -> None:
         kline, figures = window.last, self.figures[window.last.interval]
         truth = self._market[kline.symbol].truth(kline.timestamp, kline.interval)
-        is_true = values_of(kline)[:6] == truth[:6] and (kline.source == "exchange" or kline.trade_count == truth[6])
+        is_ours = kline.source != "exchange"
+        count = 6 if is_ours or not self._lacks_turnover else 5
+        is_true = values_of(kline)[:count] == truth[:count] and (not is_ours or kline.trade_count == truth[6])
         figures["repaired"] += window.was_incomplete and kline.complete
         figures["from exchange"] += kline.source == "exchange"
         figures["incomplete"] += not kline.complete

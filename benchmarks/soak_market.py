@@ -116,7 +116,7 @@ class Series:
 class Symbol:
     """One traded symbol. Its first trade is at `begin_ms`, before any window that is asked for."""
 
-    newest_most = NEWEST_TRADES
+    newest_most, sizes_most = NEWEST_TRADES, 5_000
 
     def __init__(
         self, name: str, every_ms: int, rng: random.Random, begin_ms: int, rule: CandleRule = BYBIT_RULE
@@ -143,7 +143,7 @@ class Symbol:
         """Trade once; returns the message of it."""
         self._ticks = max(self._ticks + self._rng.randint(-3, 3), 1_000)
         self._seq += 1
-        price, size = self._ticks * self._tick, self._rng.randint(1, 5_000) * self._lot
+        price, size = self._ticks * self._tick, self._rng.randint(1, self.sizes_most) * self._lot
         self.seconds.add(now_ms, price, size)
         self.minutes.add(now_ms, price, size)
         trade_id = self.id_of(self._seq)

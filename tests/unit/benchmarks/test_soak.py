@@ -194,6 +194,33 @@ def test_short_soak_of_trades_with_unique_ids_finds_nothing_wrong_and_many_fault
 
 
 @pytest.mark.parametrize("market", ["linear", "spot"])
+def test_short_soak_of_trades_without_ids_finds_nothing_wrong_and_many_faults(market):
+    """Equal trades count, what a connection repeats does not; spot's come in any order."""
+    run = soak(0, 5, symbols=10, hours=0.12, exchange="bingx", market=market)
+
+    assert dict(run.judge.violations) == {}
+    faults = ("disconnects", "trades lost", "unspliced (seen)", "duplicates (seen)")
+    assert min(run.timeline.faults[name] for name in faults) > 0
+    assert run.timeline.faults["duplicates"] == 0
+    assert sum(figures["from exchange"] for figures in run.judge.figures.values()) > 0
+
+
+def test_messages_without_ids_are_read_oldest_first():
+    """A message of swaps has all trades of a moment, the newest first."""
+    exchange = Exchange("bingx")
+    symbol = exchange.make_symbol(1, 1_000, random.Random(3), START)
+    payloads = [payload for number in range(9) for payload in symbol.burst(START + number)]
+    batch = exchange.decode(payloads)
+
+    assert len(payloads) == 9
+    assert len(batch.symbols) > 9
+    assert list(zip(batch.event_ms, batch.prices, batch.sizes, strict=True)) == [
+        (each.event_ms, each.price, each.size) for each in list(symbol.newest)[1:]
+    ]
+    assert {each.trade_id for each in symbol.newest} == {""}
+
+
+@pytest.mark.parametrize("market", ["linear", "spot"])
 def test_messages_of_unique_ids_are_read_by_the_venues(market):
     """Ids as texts, the sequence beside them; sizes of futures are lots."""
     exchange = Exchange("kucoin", market)
