@@ -13,6 +13,7 @@ from benchmarks.pool import CATEGORY, Slot
 from exchanges.contract import Endpoints, TradeRules
 from exchanges.registry import VENUES
 from model.protocol import Answer, Pong
+from model.records import Kind
 
 MS, US = 1763634000123, 1763634000123456
 ROUNDS = 3
@@ -32,7 +33,14 @@ def sent(slot: Slot, number: int = 0) -> bytes:
 
 
 def payload_of(frame: bytes) -> bytes:
+    if frame.startswith(b"{"):  # its frame is made when it is sent
+        return frame
     return frame[4 if frame[1] == 126 else 2 :] if frame[1] < 127 else frame[10:]
+
+
+def kinds_of(name: str) -> list[Kind]:
+    """The kinds of messages that an exchange has of the linear market."""
+    return [kind for kind in SHARES if kind in VENUES[name].markets[CATEGORY].kinds]
 
 
 def payloads(pool: Pool, kind: str) -> Iterator[tuple[str, bytes]]:
@@ -52,18 +60,22 @@ def test_a_frame_is_whole_json_of_the_topics_it_is_counted_for(exchange: tuple[s
             frame = sent(slot, number)
             payload = payload_of(frame)
             assert len(payload) == slot.size
-            assert slot.size in (frame[1], int.from_bytes(frame[2:4], "big"), int.from_bytes(frame[2:10], "big"))
+            assert EXCHANGES[name].wrap or slot.size in (
+                frame[1],
+                int.from_bytes(frame[2:4], "big"),
+                int.from_bytes(frame[2:10], "big"),
+            )
             assert json.loads(payload)["us"] == US + number
             message: Any = protocol.read(payload)
             assert f"{CATEGORY}/{message.topic}" == slot.topic
-            assert payload.startswith(protocol.frames(slot.kind, ()).prefix)  # type: ignore[arg-type]
+            assert protocol.frames(slot.kind, ()).is_data(payload)  # type: ignore[arg-type]
 
 
 def test_the_four_kinds_have_the_same_shares_at_every_exchange(exchange: tuple[str, Pool]) -> None:
     """However many messages it makes of one moment's trades."""
     counts = Counter(slot.kind for slot in exchange[1].slots if not slot.is_first)
     assert {kind: round(count / counts.total(), 1) for kind, count in counts.items()} == {
-        kind: round(share, 1) for kind, share in SHARES.items()
+        kind: round(share, 1) for kind, share in SHARES.items() if kind in kinds_of(exchange[0])
     }
 
 
@@ -79,7 +91,9 @@ def test_trades_are_of_now_and_none_is_missing_or_repeated_over_rounds(exchange:
     ids: defaultdict[str, list[Any]] = defaultdict(list)
     matches = batch.matches or [1] * len(batch.ids)
     for symbol, number, count in zip(batch.symbols, batch.ids, matches, strict=True):
-        ids[symbol] += [number] if VENUES[name].ids == "unique" else range(int(number) - count + 1, int(number) + 1)
+        ids[symbol] += (
+            [number] if VENUES[name].ids != "consecutive" else range(int(number) - count + 1, int(number) + 1)
+        )
     for symbol, number in batch.uncounted:
         ids[symbol].append(number)
     for each in ids.values():
@@ -92,7 +106,8 @@ def test_every_book_goes_on_where_the_message_before_it_ended(exchange: tuple[st
     """By the sequence that the venue declares: over rounds no watch sees a gap."""
     name, pool = exchange
     sequence = VENUES[name].protocol(CATEGORY, Endpoints()).frames("orderbook", ()).sequence
-    assert sequence is not None
+    if sequence is None:
+        pytest.skip("its books are whole each time")
     last: dict[str, int] = {}
     followed = 0
     for topic, payload in payloads(pool, "orderbook"):
@@ -117,8 +132,9 @@ def test_requests_of_the_venue_are_answered_as_it_reads_answers(name: str) -> No
     """All topics of a request are subscribed and accepted; a ping in a text has its pong."""
     protocol, spec = VENUES[name].protocol(CATEGORY, Endpoints()), VENUES[name].markets[CATEGORY]
     answer = EXCHANGES[name].answer
-    for kind in SHARES:
-        asked = protocol.topics(kind, ["BTC-USDT-SWAP", "ETH-USDT-SWAP"], spec.depths[0])
+    for kind in kinds_of(name):
+        symbols = ["BTC-USDT-SWAP", "ETH-USDT-SWAP"][: protocol.limits.topics_per_message or None]
+        asked = protocol.topics(kind, symbols, spec.depths[0])
         topics, answers = answer(protocol.subscribe("7", asked).encode())
         assert topics == asked
         found = [protocol.read(text.encode()) for text in answers]
