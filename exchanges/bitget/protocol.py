@@ -115,6 +115,8 @@ class BitgetProtocol(PublicStreams):
         name = canonical(found["of"] or "") if found else ""
         if not found or product not in PRODUCTS or not (is_symbol(name) or found["of"] is None):
             raise ValueError(f"topic is {text!r}, must be a channel and its symbol, e.g. candle1m:BTCUSDT")
+        if product != self._product and (other := [m for m, spec in MARKETS.items() if spec.product == product]):
+            raise ValueError(f"topic is {text!r}, which is of {other[0]}: make a STREAMS entry of that market")
         return f"{product}:{found['channel']}:{name}" if name else f"{product}:{LIQUIDATION}"
 
     def request(self, op: Op, _req_id: str, topics: Iterable[str]) -> str:
@@ -174,13 +176,14 @@ class BitgetProtocol(PublicStreams):
         return rest.partition(":")[2] or product
 
     def read_topic(self, topic: str) -> TopicOf | None:
-        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind of this market."""
+        """Return kind, depth of a book, and symbol of a topic of either market; None where it belongs to no kind."""
         product, _, rest = topic.strip().partition(":")
-        if product != self._product:
-            return None
         channel, _, of = rest.partition(":")
+        spec = next((each for each in MARKETS.values() if each.product == product), None)
+        if spec is None:
+            return None
         if rest == LIQUIDATION:
-            return ("liquidations", None, product) if "liquidations" in MARKETS[self.market].kinds else None
+            return ("liquidations", None, product) if "liquidations" in spec.kinds else None
         return (*KINDS[channel], of) if channel in KINDS and is_symbol(of) else None
 
     def is_wanted(self, payload: bytes, symbols: frozenset[str]) -> bool:

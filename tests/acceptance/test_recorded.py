@@ -133,6 +133,24 @@ def kucoin_market(_file: str, topic: str, _text: str) -> str:
     return "linear" if topic.startswith("/contract") else "spot"
 
 
+def bitget_topic(message: Message) -> str:
+    """Product, channel and symbol; past trades are not passed on, and of v3 liquidations alone are collected."""
+    arg = message.get("arg", {})
+    if "data" not in message:
+        return f"-{message['event']}"
+    if arg["instType"] in ("sp", "mc"):
+        return "-v1"
+    if "topic" in arg:
+        return f"{arg['instType'].upper()}:liquidation" if arg["topic"] == "liquidation" else "-v3"
+    is_past = arg["channel"] == "trade" and message["action"] == "snapshot"
+    return "-past trades" if is_past else ":".join((arg["instType"], arg["channel"], arg["instId"]))
+
+
+def bitget_market(_file: str, topic: str, _text: str) -> str:
+    """By the product; contracts of all settlements are on one socket."""
+    return "spot" if topic.startswith("SPOT:") else "linear"
+
+
 EXCHANGES = {
     "bybit": Frames(
         folder="ws",
@@ -191,6 +209,21 @@ EXCHANGES = {
         files=1,
         frames=11,
         left_out={"answer": 1},
+    ),
+    "bitget": Frames(
+        folder="bitget",
+        names="*.jsonl",
+        topic_of=bitget_topic,
+        market_of=bitget_market,
+        kinds={
+            r"(SPOT|USDT-FUTURES):trade:": ("trades", "v2"),
+            r"(SPOT|USDT-FUTURES):books": ("orderbook", "v2"),
+            r".*:liquidation": ("liquidations", "v3"),
+            r"": ("ticker", "v2"),
+        },
+        files=7,
+        frames=23,
+        left_out={"v1": 218, "v3": 11, "sent": 2, "subscribe": 45, "error": 3, "past trades": 1},
     ),
     "kucoin": Frames(
         folder="kucoin",

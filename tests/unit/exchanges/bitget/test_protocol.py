@@ -70,6 +70,7 @@ def test_topics_of_users_are_of_the_market_unless_they_name_another_product():
         (LINEAR, "topics", "candle1m", 500, "topic is"),
         (LINEAR, "topics", "FUTURES:candle1m:BTCUSDT", 500, "topic is"),
         (LINEAR, "topics", [7], 500, "topic is 7"),
+        (LINEAR, "topics", "spot:trade:BTCUSDT", 500, "of spot: make a STREAMS entry"),
     ],
 )
 def test_what_bitget_has_not_is_refused(protocol, kind, symbols, depth, text):
@@ -85,12 +86,13 @@ def test_a_test_network_is_refused():
 
 
 def test_topics_are_read_back():
-    """Kind, depth and symbol, of this market alone; what belongs to no kind is none."""
+    """Kind, depth and symbol, of both markets; what belongs to no kind, or to another product, is none."""
     assert LINEAR.read_topic("USDT-FUTURES:trade:BTCUSDT") == ("trades", None, "BTCUSDT")
     assert LINEAR.read_topic("USDT-FUTURES:books:BTCUSDT") == ("orderbook", 500, "BTCUSDT")
     assert LINEAR.read_topic("USDT-FUTURES:books1:BTCUSDT") == ("orderbook", 1, "BTCUSDT")
     assert LINEAR.read_topic("USDT-FUTURES:liquidation") == ("liquidations", None, "USDT-FUTURES")
-    for topic in ("SPOT:trade:BTCUSDT", "USDT-FUTURES:candle1m:BTCUSDT", "USDT-FUTURES:trade:", "trade:BTCUSDT", ""):
+    assert LINEAR.read_topic("SPOT:trade:BTCUSDT") == ("trades", None, "BTCUSDT")
+    for topic in ("COIN-FUTURES:trade:BTCUSD", "SPOT:candle1m:BTCUSDT", "USDT-FUTURES:trade:", "trade:BTCUSDT", ""):
         assert LINEAR.read_topic(topic) is None
     assert SPOT.read_topic("SPOT:liquidation") is None
 
