@@ -29,8 +29,8 @@ class PriceLevels:
     def move_to(self, mid: int) -> tuple[Levels, Levels]:
         """Follow the price; returns the changed bids and asks."""
         old, depth, sizes = self.mid, self.depth, self.sizes
-        bids_gone, bids_new = _window_change(old - depth + 1, old + 1, mid - depth + 1, mid + 1)
-        asks_gone, asks_new = _window_change(old + 1, old + depth + 1, mid + 1, mid + depth + 1)
+        bids_gone, bids_new = window_change(old - depth + 1, old + 1, mid - depth + 1, mid + 1)
+        asks_gone, asks_new = window_change(old + 1, old + depth + 1, mid + 1, mid + depth + 1)
         for tick in (*bids_gone, *asks_gone):
             del sizes[tick]
         bids, asks = dict.fromkeys(bids_gone, 0), dict.fromkeys(asks_gone, 0)
@@ -53,7 +53,7 @@ class PriceLevels:
                 asks[mid + 1 + offset] = self.sizes[mid + 1 + offset] = size
 
 
-def _window_change(old_low: int, old_high: int, low: int, high: int) -> tuple[range, range]:
+def window_change(old_low: int, old_high: int, low: int, high: int) -> tuple[range, range]:
     """The levels that leave and enter when the window [old_low, old_high) becomes [low, high) of equal width."""
     if low >= old_low:
         return range(old_low, min(low, old_high)), range(max(old_high, low), high)
