@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ..book import Levels, OwnBook, SymbolBook
+from ..book import Levels, OwnBook, SymbolBook, window_change
 from ..hub import Topic
 from ..symbol_market import Stream, SymbolMarket
 from ..trades import Liquidation, Trade
@@ -195,11 +195,14 @@ class Changes(BookStream):
 
     def __init__(self, topic: Topic, symbol: SymbolMarket) -> None:
         super().__init__(topic, symbol)
+        self._new = self.book.changes_of(topic)
         self._look()
 
     def _look(self) -> None:
+        """Take the best levels as they are for those that were sent."""
         self.bids, self.asks = self.book.top(self.depth)
-        self.sent = self.book.last_id
+        self.mid, self.sent = self.book.levels.mid, self.book.last_id
+        self._new.forget()
 
     def first(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
         """Nothing: the book is REST's. Who is alone begins with what is there now."""
@@ -212,9 +215,29 @@ class Changes(BookStream):
         self.book.advance_to(self.symbol.seq)
         if self.book.last_id == self.sent:
             return
-        bids, asks, first = self.bids, self.asks, self.sent + 1
+        first, old, new, depth = self.sent + 1, self.mid, self.book.levels.mid, self.depth
+        bids = self._follow(self.bids, self._new.bids, old - depth + 1, new - depth + 1)
+        asks = self._follow(self.asks, self._new.asks, old + 1, new + 1)
+        self.mid, self.sent = new, self.book.last_id
+        self._new.forget()
+        yield self.changes(now_ms, first, bids, asks)
+
+    def _follow(self, side: Levels, touched: Levels, old: int, new: int) -> Levels:
+        """Make one side, whose lowest level moves, what it is now; returns what has changed, 0 deletes."""
+        sizes, depth = self.book.levels.sizes, self.depth
+        gone, come = window_change(old, old + depth, new, new + depth)
+        changed = dict.fromkeys(gone, 0)
+        for tick in gone:
+            del side[tick]
+        for tick in (*come, *(tick for tick in touched if new <= tick < new + depth)):
+            side[tick] = changed[tick] = sizes[tick]
+        return changed
+
+    def restart(self, now_ms: int) -> Iterable[str]:  # noqa: ARG002
+        """The ids begin anew, without a word: the book must be read again."""
+        self.book.last_id = FIRST_ID
         self._look()
-        yield self.changes(now_ms, first, _changed(bids, self.bids), _changed(asks, self.asks))
+        return ()
 
     def changes(self, now_ms: int, first: int, bids: Levels, asks: Levels) -> str:
         """order_book_update."""
@@ -238,12 +261,12 @@ class Obu(Changes):
 
     def restart(self, now_ms: int) -> Iterable[str]:
         """A whole book in the middle, its ids lower: it replaces what was before."""
-        self.book.last_id = FIRST_ID
-        self._look()
+        list(super().restart(now_ms))
         yield self._whole(now_ms)
 
     def _whole(self, now_ms: int) -> str:
-        return self._text(now_ms, '"full":true,', f'"u":{self.sent}', self.bids, self.asks)
+        bids, asks = dict(sorted(self.bids.items(), reverse=True)), dict(sorted(self.asks.items()))
+        return self._text(now_ms, '"full":true,', f'"u":{self.sent}', bids, asks)
 
     def changes(self, now_ms: int, first: int, bids: Levels, asks: Levels) -> str:
         """A change."""
@@ -257,9 +280,3 @@ class Obu(Changes):
         if self.is_spot:
             return f'{{"channel":"{self.channel}","result":{result},"time_ms":{now_ms},"event":"update"}}'
         return push(self.channel, now_ms, result)
-
-
-def _changed(before: Levels, now: Levels) -> Levels:
-    """What makes one side of a book of another; 0 deletes."""
-    gone = {tick: 0 for tick in before if tick not in now}
-    return gone | {tick: lots for tick, lots in now.items() if before.get(tick) != lots}
