@@ -41,6 +41,11 @@ EXCHANGES = [
         "gate", "BTC_USDT", lambda sim: int(sim.get("/api/v4/futures/usdt/contracts").json()[0]["create_time"]) * 1000
     ),
     Exchange(
+        "kucoin",
+        "XBTUSDTM",
+        lambda sim: int(sim.get("/api/v1/contracts/active").json()["data"][0]["firstOpenDate"]),
+    ),
+    Exchange(
         "bitget", "BTCUSDT", lambda sim: int(sim.get("/api/v2/spot/public/symbols").json()["data"][0]["openTime"])
     ),
 ]
@@ -79,11 +84,11 @@ def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings, exch
 
     Of a topic that other markets share, what is of this one.
     """
-    begin = f"stream:{exchange.name}_"
+    begin, markets = f"stream:{exchange.name}_", [VENUES[exchange.name].markets[name] for name in ("linear", "spot")]
     with simulate("--rate", 0, "--digest") as sim, Subscriber(valkey.port, exchange.name) as subscriber:
         settings |= {"ENABLE_SPOT_STREAM": True, "SYMBOLS": "BTC,ETH,SOL"}
         with CollectorProcess(tmp_path, **settings, **urls(sim)) as collector:
-            live(sim, 7)
+            live(sim, sum(len(spec.kinds) for spec in markets))
             sim.command("rate", rate=2000)
             wait_until(lambda: sum(sim.stats()["sent"].values()) > 8_000)
             stats = sim.command("stop_market")
@@ -96,8 +101,7 @@ def test_raw_channels_carry_every_byte_in_order(tmp_path, valkey, settings, exch
             assert collector.stop() == 0, collector.newest_output()
         digests = {digest for entry in stats["digests"] for digest in entry["sha256"].values()}
         assert set(raw) == {
-            *(f"{begin}{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")),
-            *(f"{begin}spot_{kind}" for kind in ("trades", "orderbook", "ticker")),
+            f"{begin}{'' if spec.name == 'linear' else 'spot_'}{kind}" for spec in markets for kind in spec.kinds
         }
         for channel, messages in raw.items():
             if channel in narrowed:

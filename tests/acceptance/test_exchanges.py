@@ -7,8 +7,8 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from exchanges.registry import VENUES
 from tests.acceptance.harness import MAIN, CollectorProcess, Subscriber, completes, latest, wrong_klines
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -30,7 +31,7 @@ class Exchange:
     name: str
     symbols: dict[str, str]
     trades: str  # topic of trades; `%s` is a symbol
-    book: str  # of the usual depth
+    book: str  # of the usual depth, or of `depth`
     candles: str  # of a minute
     market: str  # the market whose contracts have sizes
     listing: tuple[str, dict[str, str]]  # REST path and query of that market
@@ -38,9 +39,13 @@ class Exchange:
     without_size: Callable[[Any], None] | None  # takes the size of its contract out of a row of the listing
     renumbered: Callable[[str, int], str] | None  # a payload of one trade, its id moved by so many, AHEAD_MS later
     beside: int = 0  # topics that are subscribed beside trades, on each connection
+    renamed: dict[str, str] = field(default_factory=dict)  # symbols that are not named after their coin
+    slow: int = 60  # messages a second, so few that REST's newest trades reach back over a restart
+    depth: int | None = None  # of books whose messages follow one another; None: of the usual ones
 
     def symbol(self, coin: str, market: str = "linear") -> str:
-        return self.symbols[market] % coin
+        symbol = self.symbols[market] % coin
+        return self.renamed.get(symbol, symbol)
 
 
 def okx_renumbered(payload: str, step: int) -> str:
@@ -100,6 +105,21 @@ EXCHANGES = [
         without_size=lambda row: row.update(quanto_multiplier=""),
         renumbered=gate_renumbered,
         beside=1,
+    ),
+    Exchange(
+        name="kucoin",
+        symbols={"linear": "%sUSDTM", "spot": "%s-USDT"},
+        renamed={"BTCUSDTM": "XBTUSDTM"},
+        trades="/contractMarket/execution:%s",
+        book="/contractMarket/level2:%s",
+        depth=1000,
+        slow=15,  # 100 trades are the most
+        candles="/contractMarket/limitCandle:%s_1min",
+        market="linear",
+        listing=("/api/v1/contracts/active", {}),
+        past_trades="/api/v1/trade/history",
+        without_size=lambda row: row.update(multiplier=None),
+        renumbered=None,
     ),
     Exchange(
         name="bitget",
@@ -198,6 +218,12 @@ def test_names_of_all_forms_are_found_and_nothing_is_opened(
 
 # -- what goes out -----------------------------------------------------------------------------------------------
 
+
+def kinds_of(exchange: Exchange, market: str) -> Sequence[str]:
+    """What a market streams."""
+    return VENUES[exchange.name].markets[market].kinds
+
+
 STREAMS = """
 import os
 from main import STREAMS, handle_trades, run, subscribe_topics, subscribe_trades
@@ -228,14 +254,15 @@ def test_everything_goes_out_of_all_markets(
     btc, channel = exchange.symbol("BTC"), f"stream:{exchange.name}"
     has_inverse = "inverse" in exchange.symbols
     settings |= {"CANDLES": topic(exchange.candles, btc), "HAS_INVERSE": "yes" if has_inverse else ""}
+    settings |= {"ORDERBOOK_DEPTH": exchange.depth} if exchange.depth else {}
     with (
         simulator(exchange, "--rate", 400) as sim,
         Subscriber(valkey.port, exchange.name) as subscriber,
         redis.Redis(port=valkey.port, decode_responses=True) as client,
     ):
         with CollectorProcess(tmp_path, tmp_path / "mine.py", **settings, **urls(sim)) as collector:
-            raw = [f"_{kind}" for kind in ("trades", "orderbook", "ticker", "liquidations")]
-            raw += ["_spot_trades", "_spot_orderbook", "_spot_ticker"] + ["_inverse_trades"] * has_inverse
+            raw = [f"_{kind}" for kind in kinds_of(exchange, "linear")]
+            raw += [f"_spot_{kind}" for kind in kinds_of(exchange, "spot")] + ["_inverse_trades"] * has_inverse
             wait_until(lambda: all(subscriber.received[channel + name] for name in raw), 40)
             assert sim.command("drop", topic=topic(exchange.trades, btc), connections=1) == {"connections": 1}
             sim.command("reorder", topic=topic(exchange.book, btc), count=1)
@@ -269,7 +296,7 @@ def test_everything_goes_out_of_all_markets(
     connected = status_events(subscriber, exchange, "connected")
     by_kind = {(each["market"], each["kind"]): each["symbols"] for each in connected if each["stream"] != "Unknown"}
     both = [exchange.symbol(coin) for coin in ("BTC", "ETH")]
-    assert by_kind["linear", "liquidations"] == by_kind["linear", "trades"] == both
+    assert all(by_kind["linear", kind] == both for kind in kinds_of(exchange, "linear"))
     gaps = [each for each in status_events(subscriber, exchange, "gap") if each.get("kind") == "orderbook"]
     assert {(each["topic"], *each["symbols"]) for each in gaps if each["market"] == "linear"} == {
         (topic(exchange.book, btc), btc)
@@ -335,7 +362,7 @@ def test_restarts_leave_no_hole(tmp_path: Path, exchange: Exchange, settings: di
     settings |= {"KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades", "REDIS_EMBEDDED": "never"}
     symbols = [exchange.symbol(coin) for coin in ("BTC", "ETH")]
     with (
-        simulator(exchange, "--rate", 60, "--categories", "linear") as sim,
+        simulator(exchange, "--rate", exchange.slow, "--categories", "linear") as sim,
         Subscriber(valkey.port, exchange.name) as subscriber,
     ):
         wait_until(lambda: sim.stats()["trades"] > 60)  # the exchange has traded before
