@@ -19,7 +19,7 @@ from exchanges.registry import VENUES
 from model.markets import KlineRules
 from model.records import Candle, PastTrade, TradeBatch
 
-NAMES = ("bybit", "binance", "okx", "kucoin", "gate", "bingx")
+NAMES = ("bybit", "binance", "okx", "kucoin", "gate", "bingx", "bitget")
 BRISK_MS = (100, 300, 700, 1_000, 2_000, 5_000, 15_000, 40_000)  # mean time between a symbol's orders
 FEW_SIZES = 2
 MATCHES = (1, 1, 1, 2, 3, 7)  # of one order at one price
@@ -237,10 +237,27 @@ def bingx_merged(market: str, payloads: list[bytes]) -> list[bytes]:
     return [payloads[0][:begin] + b",".join(each[begin:-2] for each in reversed(payloads)) + b"]}"]
 
 
+def bitget_message(market: str, name: str, trade_id: str, ms: int, price: Decimal, size: Decimal) -> bytes:
+    """A message of one trade; the symbol is in its arg."""
+    product = "SPOT" if market == "spot" else "USDT-FUTURES"
+    return (
+        f'{{"action":"update","arg":{{"instType":"{product}","channel":"trade","instId":"{name}"}},"data":[{{'
+        f'"ts":"{ms}","price":"{price}","size":"{size}","side":"buy","tradeId":"{trade_id}"}}],"ts":{ms}}}'
+    ).encode()
+
+
+def bitget_merged(_market: str, payloads: list[bytes]) -> list[bytes]:
+    """One message, the newest trade first."""
+    begin, end = payloads[-1].index(b"[") + 1, payloads[-1].rindex(b"]")
+    rows = [each[begin : each.rindex(b"]")] for each in reversed(payloads)]
+    return [payloads[-1][:begin] + b",".join(rows) + payloads[-1][end:]]
+
+
 PAIRS = MappingProxyType({"linear": "S%02d-USDT", "spot": "S%02d-USDT"})
 UNIQUE: Mapping[str, Unique] = MappingProxyType(
     {
         "bingx": Unique(PAIRS, bingx_message, 1_000, has_ids=False, merged=bingx_merged),
+        "bitget": Unique({"linear": "S%02dUSDT", "spot": "S%02dUSDT"}, bitget_message, 100, merged=bitget_merged),
         "kucoin": Unique({"linear": "S%02dUSDTM", "spot": "S%02d-USDT"}, kucoin_message, 100),
     }
 )

@@ -183,7 +183,9 @@ def test_short_soak_of_numbered_trades_finds_nothing_wrong_and_many_faults(excha
     assert numbered_table(run).count("\n") == len(INTERVALS) + 1
 
 
-@pytest.mark.parametrize(("exchange", "market"), [("kucoin", "linear"), ("kucoin", "spot")])
+@pytest.mark.parametrize(
+    ("exchange", "market"), [("kucoin", "linear"), ("kucoin", "spot"), ("bitget", "linear"), ("bitget", "spot")]
+)
 def test_short_soak_of_trades_with_unique_ids_finds_nothing_wrong_and_many_faults(exchange, market):
     """Symbols among them that are quiet for minutes, of which the exchange writes candles late, or none."""
     run = soak(0, 5, symbols=10, hours=0.12, exchange=exchange, market=market)
