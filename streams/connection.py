@@ -253,9 +253,7 @@ class Connection:
         if deliver_all is None or not self._splitter.is_text:
             return self._one_by_one(events, receiver)
         texts = cast("list[bytes]", events)
-        if not all_begin(texts, receiver.prefix, receiver.floor) or (
-            self._infix and not all(self._infix in text for text in texts)
-        ):
+        if not all_begin(texts, receiver.prefix, receiver.floor) or (self._infix and not all_have(texts, self._infix)):
             return self._one_by_one(events, receiver)
         try:
             deliver_all(texts)
@@ -362,6 +360,18 @@ def all_begin(texts: Sequence[bytes], prefix: bytes, floor: bytes = b"") -> bool
         and max(texts) < beyond
         and [text[-1] for text in texts].count(_BRACE) == len(texts)
     )
+
+
+def all_have(texts: Sequence[bytes], infix: bytes) -> bool:
+    """Whether all have `infix` somewhere.
+
+    Nearly always it stands where the first one has it: to compare there takes a quarter of the time of a search.
+    """
+    at = texts[0].find(infix)
+    end = at + len(infix)
+    if at >= 0 and [text[at:end] for text in texts].count(infix) == len(texts):
+        return True
+    return at >= 0 and all(infix in text for text in texts)
 
 
 def describe_close(payload: bytes) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.context import StreamContext
-from streams.connection import Connection, all_begin
+from streams.connection import Connection, all_begin, all_have
 
 PREFIX = b'{"topic":"publicTrade.'
 DATA = [PREFIX + b'%d"}' % number for number in range(300)]
@@ -150,6 +150,12 @@ def test_one_that_begins_or_ends_otherwise_is_noticed(other: bytes) -> None:
     assert all_begin(DATA, PREFIX)
     assert not all_begin([*DATA, other], PREFIX)
     assert not all_begin([other], PREFIX)
+
+
+@given(st.lists(st.text("abx", max_size=8), min_size=1, max_size=8))
+def test_an_infix_is_found_wherever_it_stands(texts: list[str]) -> None:
+    """In all of them or not, at one place or at several."""
+    assert all_have([text.encode() for text in texts], b"ab") == all("ab" in text for text in texts)
 
 
 @pytest.mark.parametrize("many", [True, False])
