@@ -31,13 +31,14 @@ def plain(text: str) -> Decimal:
 
 
 def wide(size_text: Callable[[int], str], decimals: int) -> Callable[[int], str]:
-    """Every other size with 13 more decimals."""
+    """Every other size with up to 13 more decimals."""
 
     def text(lots: int) -> str:
         usual = size_text(lots)
         if not lots % 2:
             return usual
         whole, _, fraction = usual.partition(".")
-        return f"{whole}.{fraction:0<{decimals}}{lots * WIDE_FACTOR % 10**WIDE_DIGITS:0{WIDE_DIGITS}d}"
+        size = float(f"{whole}.{fraction:0<{decimals}}{lots * WIDE_FACTOR % 10**WIDE_DIGITS:0{WIDE_DIGITS}d}")
+        return format(Decimal(repr(size)), "f")  # 17 digits at most, as the recorded one: a double
 
     return text
