@@ -69,7 +69,6 @@ class Kucoin:
         connects=60,  # 30 a minute of each of two hosts
         connects_window_s=60.0,
         refused_status=429,
-        ban_s=60.0,
         open_most=OPEN_MOST,
         life_s=86_400.0,
     )

@@ -108,6 +108,7 @@ def test_a_list_has_one_answer_and_a_topic_for_each_symbol(simulator):
         client.send(id="4", type="unsubscribe", topic="/market/match:BTC-USDT,ETH-USDT")
         client.send(id="5", type="subscribe", topic=FUTURES)
         client.data(1, FUTURES)
+        assert {message["type"] for message in client.held} <= {"message"}
         client.held.clear()
         assert {message.get("topic") for message in (client.read() for _ in range(30))} == {FUTURES}
 
