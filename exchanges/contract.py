@@ -56,7 +56,8 @@ sign, and stay in contracts where MarketSpec.has_contracts: what a contract is, 
 
 Ids = Literal["consecutive", "unique", "none"]
 """none: the decoder numbers the trades itself, each with a text of its own ("" means that no trade came before), and
-`recent_trades` of REST have "": two trades that are equal in all else are two, and a gap is repaired by candles."""
+`recent_trades` of REST have "": two trades that are equal in all else are two, one of before its subscription may have
+been counted and is left out, and a gap is repaired by candles."""
 
 
 @dataclass(frozen=True)

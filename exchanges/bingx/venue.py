@@ -50,6 +50,7 @@ VENUE = Venue(
         "how spot pings",
         "whether quiet contracts have candles of minutes without trades",
         "whether volumes of candles equal those of the trades",
+        "what the turnover q of a ticker of swaps is in",
         "the form of spot's books as changes",
         "what spot's REST answers for a symbol that it does not list",
         "on which day its weeks begin",
