@@ -1,7 +1,7 @@
 """Bitget's public WebSocket protocol: endpoints, topics, their limits, requests, and what a received message is.
 
 Pure. A topic is `instType:channel:instId`, as SPOT:trade:BTCUSDT; liquidations, which only the newer v3 socket has, are
-`instType:liquidation`. Documentation pages: websocket-intro, the public channels of spot and futures; UTA (v3)
+`usdt-futures:liquidation`. Documentation pages: websocket-intro, the public channels of spot and futures; UTA (v3)
 liquidation channel. Requests have no id: each arg is answered by itself.
 """
 
@@ -105,7 +105,7 @@ class BitgetProtocol(PublicStreams):
             check_depth(depth, tuple(BOOKS), "Bitget has 500 (as changes), and 15, 5 and 1 (whole books)")
         names = symbols_of(symbols, "BTCUSDT")
         if kind == "liquidations":
-            return [f"{self._product}:{LIQUIDATION}"]
+            return [f"{self._product.lower()}:{LIQUIDATION}"]
         channel = BOOKS[depth] if kind == "orderbook" else CHANNELS[kind]
         return [f"{self._product}:{channel}:{name}" for name in names]
 
@@ -117,7 +117,7 @@ class BitgetProtocol(PublicStreams):
             raise ValueError(f"topic is {text!r}, must be a channel and its symbol, e.g. candle1m:BTCUSDT")
         if product != self._product and (other := [m for m, spec in MARKETS.items() if spec.product == product]):
             raise ValueError(f"topic is {text!r}, which is of {other[0]}: make a STREAMS entry of that market")
-        return f"{product}:{found['channel']}:{name}" if name else f"{product}:{LIQUIDATION}"
+        return f"{product}:{found['channel']}:{name}" if name else f"{product.lower()}:{LIQUIDATION}"
 
     def request(self, op: Op, _req_id: str, topics: Iterable[str]) -> str:
         """Return the text of a request."""
@@ -148,12 +148,13 @@ class BitgetProtocol(PublicStreams):
         """
         channels = {":".join(topic.split(":")[:2]) for topic in topics}
         if not topics and kind != "topics":
-            channels = {f"{self._product}:{BOOKS[500] if kind == 'orderbook' else CHANNELS[kind]}"}
+            product = self._product.lower() if kind == "liquidations" else self._product
+            channels = {f"{product}:{BOOKS[500] if kind == 'orderbook' else CHANNELS[kind]}"}
         if len(channels) != 1:
             return KindFrames(NEVER, NEVER, SENT_MS)
         product, _, channel = channels.pop().partition(":")
         if channel == LIQUIDATION:
-            begin = f'{BEGIN_NEW}"instType":"{product.lower()}","topic":"{channel}"'
+            begin = f'{BEGIN_NEW}"instType":"{product}","topic":"{channel}"'
             return KindFrames(begin.encode(), b'"instType":"', SENT_MS, is_market_wide=True)
         instrument = f'"instType":"{product}","channel":"{channel}","instId":"'
         marker = instrument.encode()
@@ -166,9 +167,8 @@ class BitgetProtocol(PublicStreams):
         return KindFrames(BEGIN, marker, SENT_MS, infix=marker, price=LAST_PRICE if kind == "ticker" else None)
 
     def key_of(self, _kind: Kind, topic: str) -> bytes:
-        """Return the key of a topic's payloads: its symbol; of liquidations the product, which v3 writes small."""
-        of = self.symbol_of(topic)
-        return of.lower().encode() if _is_v3(topic) else of.encode()
+        """Return the key of a topic's payloads: its symbol; of liquidations their product."""
+        return self.symbol_of(topic).encode()
 
     def symbol_of(self, topic: str) -> str:
         """Return the symbol of a topic; of liquidations their product."""
@@ -179,7 +179,7 @@ class BitgetProtocol(PublicStreams):
         """Return kind, depth of a book, and symbol of a topic of either market; None where it belongs to no kind."""
         product, _, rest = topic.strip().partition(":")
         channel, _, of = rest.partition(":")
-        spec = next((each for each in MARKETS.values() if each.product == product), None)
+        spec = next((each for each in MARKETS.values() if each.product == product.upper()), None)
         if spec is None:
             return None
         if rest == LIQUIDATION:
@@ -202,7 +202,7 @@ def _is_v3(topic: str) -> bool:
 def _arg_of(topic: str) -> dict[str, str]:
     product, channel, *of = topic.split(":")
     if not of:
-        return {"instType": product.lower(), "topic": channel}
+        return {"instType": product, "topic": channel}
     return {"instType": product, "channel": channel, "instId": of[0]}
 
 
@@ -213,4 +213,4 @@ def _topic_of(arg: object) -> str:
     channel, of = arg.get("channel"), arg.get("instId")
     if isinstance(channel, str) and isinstance(of, str):
         return f"{product.upper()}:{channel}:{of}"
-    return f"{product.upper()}:{channel}" if isinstance(channel := arg.get("topic"), str) else ""
+    return f"{product}:{channel}" if isinstance(channel := arg.get("topic"), str) else ""

@@ -141,7 +141,7 @@ def bitget_topic(message: Message) -> str:
     if arg["instType"] in ("sp", "mc"):
         return "-v1"
     if "topic" in arg:
-        return f"{arg['instType'].upper()}:liquidation" if arg["topic"] == "liquidation" else "-v3"
+        return f"{arg['instType']}:liquidation" if arg["topic"] == "liquidation" else "-v3"
     is_past = arg["channel"] == "trade" and message["action"] == "snapshot"
     return "-past trades" if is_past else ":".join((arg["instType"], arg["channel"], arg["instId"]))
 

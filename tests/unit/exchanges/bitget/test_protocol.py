@@ -39,7 +39,7 @@ def test_liquidations_are_one_topic_of_the_newer_socket():
     """v2 has none; a payload is wanted where it has one of the symbols."""
     topics = LINEAR.topics("liquidations", ["BTCUSDT", "ETHUSDT"], 500)
 
-    assert topics == ["USDT-FUTURES:liquidation"]
+    assert topics == ["usdt-futures:liquidation"]
     assert LINEAR.endpoint("liquidations", topics) == "wss://ws.bitget.com/v3/ws/public"
     assert LINEAR.endpoint("trades", ["USDT-FUTURES:trade:BTCUSDT"]) == "wss://ws.bitget.com/v2/ws/public"
     assert json.loads(LINEAR.subscribe("1", topics)) == {
@@ -52,8 +52,8 @@ def test_topics_of_users_are_of_the_market_unless_they_name_another_product():
     """Any channel of v2, as Bitget writes it, and liquidations; one connection cannot have both."""
     topics = LINEAR.topics("topics", ["candle1H:btcusdt", "coin-futures:ticker:BTCUSD", "liquidation"], 500)
 
-    assert topics == ["USDT-FUTURES:candle1H:BTCUSDT", "COIN-FUTURES:ticker:BTCUSD", "USDT-FUTURES:liquidation"]
-    assert SPOT.topics("topics", "coin-futures:liquidation", 500) == ["COIN-FUTURES:liquidation"]
+    assert topics == ["USDT-FUTURES:candle1H:BTCUSDT", "COIN-FUTURES:ticker:BTCUSD", "usdt-futures:liquidation"]
+    assert SPOT.topics("topics", "coin-futures:liquidation", 500) == ["coin-futures:liquidation"]
     assert LINEAR.endpoint("topics", topics[:2]) == "wss://ws.bitget.com/v2/ws/public"
     assert LINEAR.endpoint("topics", topics[2:]) == "wss://ws.bitget.com/v3/ws/public"
     with pytest.raises(ValueError, match="two connections"):
@@ -90,11 +90,11 @@ def test_topics_are_read_back():
     assert LINEAR.read_topic("USDT-FUTURES:trade:BTCUSDT") == ("trades", None, "BTCUSDT")
     assert LINEAR.read_topic("USDT-FUTURES:books:BTCUSDT") == ("orderbook", 500, "BTCUSDT")
     assert LINEAR.read_topic("USDT-FUTURES:books1:BTCUSDT") == ("orderbook", 1, "BTCUSDT")
-    assert LINEAR.read_topic("USDT-FUTURES:liquidation") == ("liquidations", None, "USDT-FUTURES")
+    assert LINEAR.read_topic("usdt-futures:liquidation") == ("liquidations", None, "usdt-futures")
     assert LINEAR.read_topic("SPOT:trade:BTCUSDT") == ("trades", None, "BTCUSDT")
     for topic in ("COIN-FUTURES:trade:BTCUSD", "SPOT:candle1m:BTCUSDT", "USDT-FUTURES:trade:", "trade:BTCUSDT", ""):
         assert LINEAR.read_topic(topic) is None
-    assert SPOT.read_topic("SPOT:liquidation") is None
+    assert SPOT.read_topic("spot:liquidation") is None
 
 
 # -- requests -----------------------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_recorded_liquidations_are_told_by_their_topic(shared_data):
     for frame in frames(shared_data, "v3_*.jsonl"):
         if declared.is_data(frame):
             found.append(frame)
-            assert LINEAR.read(frame) == Data("USDT-FUTURES:liquidation")
-            assert declared.key_in(frame) == LINEAR.key_of("liquidations", "USDT-FUTURES:liquidation")
+            assert LINEAR.read(frame) == Data("usdt-futures:liquidation")
+            assert declared.key_in(frame) == LINEAR.key_of("liquidations", "usdt-futures:liquidation")
             assert LINEAR.is_wanted(frame, frozenset({"APEUSDT"}))
             assert not LINEAR.is_wanted(frame, frozenset({"BTCUSDT"}))
 
