@@ -87,9 +87,8 @@ class GateProtocol(PublicStreams):
         """Return the topics of a request, without repeats; ValueError for one that Gate does not have."""
         if kind == "topics":
             return names_of("topic", symbols, self._topic, self._begin + CANDLES)
-        spec = MARKETS[self.market]
-        if kind not in spec.kinds:
-            raise ValueError(f"Gate has no {kind} for {self.market}, only {', '.join(spec.kinds)}")
+        if kind not in (kinds := MARKETS[self.market].kinds):
+            raise ValueError(f"Gate has no {kind} for {self.market}, only {', '.join(kinds)}")
         if kind == "orderbook":
             check_depth(depth, DEPTHS, "Gate has 50 and 400")
         of = f"ob.{{}}.{depth}" if kind == "orderbook" else "{}"
@@ -113,16 +112,13 @@ class GateProtocol(PublicStreams):
             return Unknown()
         text = str(error.get("message") or error) if isinstance(error, dict) else str(error or "")
         if channel.endswith(".pong"):
-            sent = message.get("time_ms")
-            return Pong(time_ms=sent if isinstance(sent, int) else 0)
+            return Pong(sent) if isinstance(sent := message.get("time_ms"), int) else Pong()
         if channel.endswith(".system"):
             return Notice(f"{channel} {message.get('result')}")
         if event in ("subscribe", "unsubscribe"):
             req_id = "" if (number := message.get("id")) is None else str(number)
             return Answer(
-                not text,
-                req_id,
-                text,
+                *(not text, req_id, text),
                 named=tuple(f"{channel}:{word.strip('.,:')}" for word in text.split()),
                 is_active=ALREADY in text,
                 is_unsubscribe=event == "unsubscribe",
@@ -165,14 +161,15 @@ class GateProtocol(PublicStreams):
         return next((word for word in of.split(",") if "_" in word), of)
 
     def read_topic(self, topic: str) -> TopicOf | None:
-        """Return kind, depth of a book, and symbol of a topic; None where it belongs to no kind."""
+        """Return kind, depth of a book, and symbol of a topic of either market; None where it belongs to no kind."""
         channel, _, of = topic.strip().partition(":")
-        kind = _CHANNELS.get(channel.removeprefix(self._begin)) if channel.startswith(self._begin) else None
-        book = _BOOK.fullmatch(of)
+        product, _, name = channel.partition(".")
+        kinds = next((spec.kinds for spec in MARKETS.values() if spec.product == product), ())
+        kind, book = _CHANNELS.get(name), _BOOK.fullmatch(of)
         symbol = canonical(book[1] if book else of)
-        if kind is None or bool(book) != (kind == "orderbook") or not is_symbol(symbol):
+        if kind not in kinds or kind is None or bool(book) != (kind == "orderbook") or not is_symbol(symbol):
             return None
-        return (kind, int(book[2]) if book else None, symbol) if kind in MARKETS[self.market].kinds else None
+        return kind, int(book[2]) if book else None, symbol
 
     def _topic(self, text: object) -> str:
         topic = text.strip() if isinstance(text, str) else ""

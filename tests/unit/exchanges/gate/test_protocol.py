@@ -65,11 +65,12 @@ def test_addresses_are_of_the_market():
 
 
 def test_topics_are_read_back():
-    """Kind, depth and symbol; what belongs to no kind of the market is none."""
+    """Kind, depth and symbol, of either market; what belongs to no kind is none."""
+    assert SPOT.read_topic("futures.trades:BTC_USDT") == ("trades", None, "BTC_USDT")
     assert SPOT.read_topic("spot.trades:BTC_USDT") == ("trades", None, "BTC_USDT")
     assert LINEAR.read_topic("futures.obu:ob.BTC_USDT.50") == ("orderbook", 50, "BTC_USDT")
     for topic in (
-        *("futures.trades:BTC_USDT", "spot.obu:BTC_USDT", "spot.trades:ob.BTC_USDT.50", "spot.trades:", "spot.trades"),
+        *("swap.trades:BTC_USDT", "spot.obu:BTC_USDT", "spot.trades:ob.BTC_USDT.50", "spot.trades:", "spot.trades"),
         *("spot.candlesticks:1m,BTC_USDT", "spot.public_liquidates:BTC_USDT", ""),
     ):
         assert SPOT.read_topic(topic) is None
