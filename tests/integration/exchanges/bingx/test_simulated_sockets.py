@@ -69,11 +69,12 @@ def test_pings_are_texts_every_five_seconds_and_who_does_not_answer_is_cut():
     assert (DIALECT.limits.ping_every_s, DIALECT.limits.pong_within_s) == (5, 30.5)
 
 
-def test_swap_trades_have_no_id_come_newest_first_and_may_be_equal(simulator):
+def test_swap_trades_have_no_id_come_newest_first_and_may_be_equal():
     """A message has trades of one or several moments; each message is later than the one before."""
-    with Client(simulator) as client:
+    arguments = ("--rate", 3000, "--symbols", 1, "--illiquid", 0, "--categories", "linear")
+    with SimulatorProcess(*arguments, exchange="bingx") as simulator, Client(simulator) as client:
         client.ask(TRADES)
-        messages = client.take(300, TRADES)
+        messages = client.take(3000, TRADES)  # so many that two equal ones are among them
     frames = [message["data"] for message in messages]
     wire = [trade for frame in frames for trade in reversed(frame)]
 
