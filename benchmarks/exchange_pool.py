@@ -23,6 +23,7 @@ from exchanges.simulated.frames import gzip_frame, text_frame
 from exchanges.simulated.hub import Hub
 from exchanges.simulated.market import Market
 from exchanges.simulated.options import Options
+from model.protocol import Backlog
 from model.records import Kind
 
 SHARES: Mapping[Kind, float] = MappingProxyType(
@@ -94,6 +95,15 @@ def answer_bingx(text: bytes) -> tuple[list[str], list[str]]:
     return topics, [_dump({"id": request["id"], "code": 0, "msg": "", "dataType": "", "data": None})]
 
 
+def answer_bitget(text: bytes) -> tuple[list[str], list[str]]:
+    """An answer for each arg; the ping is a text."""
+    if text == b"ping":
+        return [], ["pong"]
+    request = json.loads(text)
+    topics = [":".join(arg.values()) for arg in request["args"]] if request["op"] == "subscribe" else []
+    return topics, [_dump({"event": request["op"], "arg": arg}) for arg in request["args"]]
+
+
 def _dump(message: object) -> str:
     return json.dumps(message, separators=(",", ":"))
 
@@ -123,6 +133,12 @@ EXCHANGES: Mapping[str, Flooded] = MappingProxyType(
             {"trades": re.compile(rb'"id":(\d+)'), "orderbook": re.compile(rb'"[Uu]":(\d+)')},
             re.compile(rb'"id":\d+(?![^}]*"is_internal")'),
             answer_gate,
+        ),
+        "bitget": Flooded(
+            {"orderbook": re.compile(rb'"p?seq":([1-9]\d*)')},  # the 0 of a snapshot stays
+            re.compile(rb'"tradeId":"'),
+            answer_bitget,
+            (re.compile(rb'(?<="tradeId":")[^"]+'), b"%06d" + STAMP),
         ),
         "bingx": Flooded({}, re.compile(rb'\{"q":"'), answer_bingx, wrap=gzip_frame),
     }
@@ -158,11 +174,14 @@ def render_exchange(name: str, count: int, at_least: int) -> Pool:
             topic = market.find(channel, each)
             assert topic is not None, each
             record(hub, market, CATEGORY, topic, recorded)
+    # What was before a subscription is not passed on, and not counted.
+    recorded[:] = [each for each in recorded if not isinstance(protocol.read(each[2][each[2].index(b'{"') :]), Backlog)]
     first, counts = len(recorded), Counter[Kind]()
     while (done := counts.total()) < at_least:
         due = {kind: max(0.0, share * (done + BLOCK) - counts[kind]) for kind, share in shares.items()}
         market.set_rates({kind.removesuffix("s") if kind == "liquidations" else kind: n for kind, n in due.items()})
         market.step(BLOCK)
+        market.repeat()  # what is gathered
         counts.update(kinds[topic] for _, topic, _ in itertools.islice(recorded, first + done, None))
     numbers = {
         symbol: (market.symbols[CATEGORY, symbol].recent[0].number, len(market.symbols[CATEGORY, symbol].recent))

@@ -138,7 +138,8 @@ def test_requests_of_the_venue_are_answered_as_it_reads_answers(name: str) -> No
         topics, answers = answer(protocol.subscribe("7", asked).encode())
         assert topics == asked
         found = [protocol.read(text.encode()) for text in answers]
-        assert all(isinstance(each, Answer) and each.success and each.req_id == "7" for each in found)
+        assert all(isinstance(each, Answer) and each.success for each in found)
+        assert all(each.req_id == "7" or each.accepted for each in found)  # type: ignore[union-attr]
     if protocol.keep_alive.text is not None:
         topics, answers = answer(protocol.keep_alive.text("8").encode())
         assert not topics
