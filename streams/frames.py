@@ -13,6 +13,7 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # the largest known message of an exchange
 MAX_FRAGMENTS = 65_536  # frames of one message: empty ones add no bytes to the limit
 
 _FIN_TEXT = 0x81  # the first byte of nearly every frame: FIN set, no RSV, text
+_FIN_BINARY = 0x82
 _MAX_CONTROL_BYTES = 125  # RFC 6455 5.5
 
 
@@ -151,6 +152,13 @@ class FrameSplitter:
         if self.error is not None:
             return -1
         first, second = data[pos], data[pos + 1]
+        if first == _FIN_BINARY and second <= 126 and not self._fragments_opcode:  # the usual one of some exchanges
+            start = pos + 2 if second < 126 else pos + 4
+            end = start + (second if second < 126 else int.from_bytes(data[pos + 2 : start], "big"))
+            if end <= len(data):
+                events.append(Frame(BINARY, data[start:end]))
+                self.is_text = False
+                return end
         if second & 0x80:
             return self._fail("masked frame from a server")
         end = pos + self._frame_bytes(data, pos)
