@@ -31,7 +31,9 @@ SHARES: Mapping[Kind, float] = MappingProxyType(
 )
 BYBIT = "bybit"  # what all others are held against
 LEAST_ID = 10**9  # shorter ids are raised by it: a frame's length must not change while it counts on
-NEAR_MS = re.compile(rb"\b(?:1699999999|1700000000)\d{3}\b")  # times within a second of CLOCK_MS
+NEAR_MS = re.compile(
+    rb"\b(?:1699999999|1700000000)\d{3}(?=\b|\d{6}\b)"
+)  # times within a second of CLOCK_MS, also in ns
 
 Answer = Callable[[bytes], tuple[list[str], list[str]]]
 """Takes a client's text; returns the topics that it subscribes and the texts that answer it."""
@@ -42,7 +44,7 @@ class Flooded(NamedTuple):
 
     `ids` by kind: group 1 is a number that counts on within a topic. `counted`: found once for each trade that is in
     klines. `fresh`: ids of trades that are only new, and how one is written. `wrap`: makes the frame of a message when
-    it is sent, where that is no text.
+    it is sent, where that is no text. `welcome`: the first message of each connection.
     """
 
     ids: Mapping[Kind, re.Pattern[bytes]]
@@ -50,6 +52,7 @@ class Flooded(NamedTuple):
     answer: Answer
     fresh: tuple[re.Pattern[bytes], bytes] | None = None
     wrap: Callable[[bytes], bytes] | None = None
+    welcome: bytes = b""
 
 
 def answer_bybit(text: bytes) -> tuple[list[str], list[str]]:
@@ -104,6 +107,16 @@ def answer_bitget(text: bytes) -> tuple[list[str], list[str]]:
     return topics, [_dump({"event": request["op"], "arg": arg}) for arg in request["args"]]
 
 
+def answer_kucoin(text: bytes) -> tuple[list[str], list[str]]:
+    """One answer for a request, which has a list of symbols."""
+    request = json.loads(text)
+    if request["type"] == "ping":
+        return [], [_dump({"id": request["id"], "type": "pong"})]
+    channel, _, symbols = request["topic"].partition(":")
+    topics = [f"{channel}:{symbol}" for symbol in symbols.split(",")] if request["type"] == "subscribe" else []
+    return topics, [_dump({"id": request["id"], "type": "ack"})]
+
+
 def _dump(message: object) -> str:
     return json.dumps(message, separators=(",", ":"))
 
@@ -140,6 +153,13 @@ EXCHANGES: Mapping[str, Flooded] = MappingProxyType(
             answer_bitget,
             (re.compile(rb'(?<="tradeId":")[^"]+'), b"%06d" + STAMP),
         ),
+        "kucoin": Flooded(
+            {},
+            re.compile(rb'"tradeId":"'),
+            answer_kucoin,
+            (re.compile(rb'(?<="tradeId":")\d+'), b"%06d" + STAMP),
+            welcome=b'{"id":"flooder","type":"welcome"}',
+        ),
         "bingx": Flooded({}, re.compile(rb'\{"q":"'), answer_bingx, wrap=gzip_frame),
     }
 )
@@ -165,7 +185,8 @@ def render_exchange(name: str, count: int, at_least: int) -> Pool:
     kinds: dict[str, Kind] = {}
     recorded: list[tuple[str, str, bytes]] = []
     protocol, spec = VENUES[name].protocol(CATEGORY, Endpoints()), VENUES[name].markets[CATEGORY]
-    shares = {kind: share for kind, share in SHARES.items() if kind in spec.kinds}
+    own = {kind: share for kind, share in SHARES.items() if kind in spec.kinds}
+    shares = {kind: share / sum(own.values()) for kind, share in own.items()}  # of less than all no pool becomes full
     for kind in shares:
         topics = protocol.topics(kind, symbols, spec.depths[0])
         kinds |= dict.fromkeys(topics, kind)

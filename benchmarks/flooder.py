@@ -50,6 +50,7 @@ class Flooder:
     ) -> None:
         self._exchange, self._goes_on, self._round = exchange, goes_on, 0
         self._answer_text, self._wrap = EXCHANGES[exchange].answer, EXCHANGES[exchange].wrap
+        self._welcome = EXCHANGES[exchange].welcome
         self._progress = open_progress(progress)
         self._offered = 0
         self._pool = pool
@@ -217,6 +218,8 @@ class Flooder:
         client.inbox += data
         if not client.is_upgraded:
             upgrade(client)
+            if client.is_upgraded and self._welcome:
+                client.put(text_frame(self._welcome))
         if client.is_upgraded:
             for opcode, payload in take_frames(client.inbox):
                 if opcode == PING:
