@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from exchanges.contract import Endpoints, Venue
-from model.markets import Contract, MarketSpec
+from model.markets import Contract, KlineRules, MarketSpec
 
 BEGIN, END = "<!-- exchanges: made by `make settings` from each exchange's venue.py -->", "<!-- end of exchanges -->"
 HEADER = ("`EXCHANGE`", "`CHANNEL_TYPE`", "kinds", "`ORDERBOOK_DEPTH`, the usual first", "a candle opens at",
@@ -15,7 +15,8 @@ OPENS = {"prev_close": "the previous close", "first_trade": "the first trade"}
 NOTES = (
     "Trade ids that are consecutive show every hole, which is repaired by id; unique ones splice an outage where both",
     "sides of it are known; where there are none, the exchange's own candles replace those that an outage touched. A",
-    "depth comes as changes, or as the whole of so many levels each time.",
+    "depth comes as changes, or as the whole of so many levels each time. Where candles have no exact turnover, a",
+    "kline that one of them replaced has theirs, or volume times close.",
 )
 
 EVIDENCE = (
@@ -59,12 +60,16 @@ def _row(venue: Venue) -> tuple[str, ...]:
         ", ".join(map(_market, specs)),
         _kinds(specs),
         _merged({spec.name: _depths(venue, spec) for spec in specs}),
-        _merged({spec.name: OPENS[spec.klines.opens_at] for spec in specs if spec.klines}),
+        _merged({spec.name: _candles(spec.klines) for spec in specs if spec.klines}),
         venue.ids,
         "1, 2" if venue.trade_keys else "1",
         _merged({name: f"{life_s / 3600:g} h" if life_s else "without end" for name, life_s in lives.items()}),
         venue.rest_limit,
     )
+
+
+def _candles(rules: KlineRules) -> str:
+    return OPENS[rules.opens_at] + ("; no exact turnover" if rules.lacks_turnover else "")
 
 
 def _market(spec: MarketSpec) -> str:
