@@ -64,6 +64,7 @@ def candles_keep_to_their_bounds(venue: Venue, exchange: Simulated) -> str:
         if venue.markets[market].klines is None:
             continue
         symbol = exchange.markets[market][0]
+        _trades(rest, symbol)  # some exchanges have no open candle before its first trade
         for step_ms in rest.candle_steps_ms:
             compared += _check_step(rest, exchange, venue.markets[market], symbol, step_ms)
         start_ms = now_ms() // MINUTE_MS * MINUTE_MS - 10 * MINUTE_MS
