@@ -39,6 +39,8 @@ def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
         yield _line(settings, "ENABLE_SPOT_STREAM", f"{venue.name} has no spot market here", ["false"])
     yield from _depth_errors(settings, venue, collected if is_known else [])
     yield from _kind_errors(settings, venue, collected if is_known else [])
+    if settings.use_testnet and not venue.has_testnet:
+        yield _line(settings, "USE_TESTNET", f"{venue.name} has no test network of its markets", ["false"])
     if settings.redundancy > 1 and venue.trade_keys is None:
         reason = f"messages of {venue.name} name no ids, by which trades of two connections are told apart"
         yield _line(settings, "REDUNDANCY", reason, ["1"])

@@ -96,6 +96,7 @@ class Venue:
     ids: Ids
     trade_keys: TradeKeys | None
     refuses_unknown: bool | Collection[Kind] = True  # what is not listed, or that of some kinds; else it is silent
+    has_testnet: bool = True  # else USE_TESTNET is refused
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rest_limit: str = ""

@@ -84,8 +84,6 @@ class BitgetProtocol(PublicStreams):
     keep_alive = KeepAlive(text=lambda _req_id: PING, most_s=PING_S)
 
     def __init__(self, market: str, endpoints: Endpoints = OWN) -> None:
-        if endpoints.testnet:
-            raise ValueError("Bitget has no test network of spot and USDT contracts: unset USE_TESTNET")
         self.market, self._product = market, MARKETS[market].product
         self._host, self._stream = moved(HOST, endpoints.ws_url), endpoints.stream
 

@@ -35,6 +35,7 @@ VENUE = Venue(
     decoder=lambda _market, _rules, report: trade_decoder(report),
     reader=lambda _market, kind, report, types: RECORDS.reader(kind, report, types),
     ids="unique",
+    has_testnet=False,
     trade_keys=TRADE_KEYS,
     joins_coins=True,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),

@@ -37,6 +37,7 @@ VENUE = Venue(
     ids="unique",
     trade_keys=TRADE_KEYS,
     refuses_unknown=False,
+    has_testnet=False,
     record_names=MappingProxyType({"trades": TRADE_NAMES, "ticker": TICKER_NAMES}),
     rest_limit=f"a weight of {PUBLIC.weight} in {PUBLIC.per_s:g} s; the newest 100 trades, and no older ones",
     recorded="frames of 2021 to 2026, all matches and candles of 30 s, candles of two days and their roll-ups",
@@ -46,8 +47,7 @@ VENUE = Venue(
         "whether a connection takes 300 topics of spot, and more than 100 of futures",
         "whether one unknown symbol spoils a list of spot",
         "whether spot and futures share one limit of REST",
-        "when its days begin",
-        "minutes of today against trades",
+        "when its days begin, and minutes of today against trades",
         "whether books of spot come although nothing changed",
     ),
 )

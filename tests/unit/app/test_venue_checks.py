@@ -80,6 +80,11 @@ def errors(venue: Venue, **environ: Any) -> list[str]:
             "WEBSOCKET_BYBIT_PATHS='auth': no protocol of other is served; allowed: off",
         ),
         (
+            dataclasses.replace(OTHER, has_testnet=False),
+            {"USE_TESTNET": "true"},
+            "USE_TESTNET='true': other has no test network of its markets; allowed: false",
+        ),
+        (
             OTHER,
             {"WS_URL": "ws://127.0.0.1:9"},
             "WS_URL='ws://127.0.0.1:9': REST_URL is not set; what a contract of other is worth is read there",

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.bitget.protocol import LIMITS, TRADE_KEYS, BitgetProtocol
-from exchanges.contract import Endpoints
 from model.batches import batches
 from model.protocol import NEVER, Answer, Backlog, Data, Malformed, Pong, Problem, Unknown
 from tests.unit.exchanges.bitget.recorded import frames, of_channel, v2
@@ -77,12 +76,6 @@ def test_what_bitget_has_not_is_refused(protocol, kind, symbols, depth, text):
     """With what there is instead."""
     with pytest.raises(ValueError, match=text):
         protocol.topics(kind, symbols, depth)
-
-
-def test_a_test_network_is_refused():
-    """There is a demo with symbols of its own, but its socket refuses to subscribe."""
-    with pytest.raises(ValueError, match="no test network"):
-        BitgetProtocol("spot", Endpoints(testnet=True))
 
 
 def test_topics_are_read_back():
