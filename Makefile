@@ -27,19 +27,19 @@ endure: .venv/.installed  ## an hour of faults on the real process: memory, thre
 	$(PY) -m benchmarks.endure
 
 test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
-	$(PY) -m pytest -n 4 $(PYTEST_ARGS)
+	$(PY) -m pytest -n 6 $(PYTEST_ARGS)
 
 unit: .venv/.installed-test  ## the tests of one module each: no sleep, no socket, no server
 	$(PY) -m pytest $(PYTEST_ARGS) tests/unit
 
 integration: .venv/.installed-test  ## the tests of packages on real sockets and a real server
-	$(PY) -m pytest -n 4 $(PYTEST_ARGS) tests/integration
+	$(PY) -m pytest -n 6 $(PYTEST_ARGS) tests/integration
 
 acceptance: .venv/.installed-test  ## the tests that start main.py and the simulated exchange as processes
-	$(PY) -m pytest -n 4 $(PYTEST_ARGS) tests/acceptance
+	$(PY) -m pytest -n 6 $(PYTEST_ARGS) tests/acceptance
 
 test-long: .venv/.installed-test  ## the tests that take more than a minute each
-	$(PY) -m pytest -n 4 -m long $(PYTEST_ARGS)
+	$(PY) -m pytest -n 6 -m long $(PYTEST_ARGS)
 
 check-all: lint types  ## lint and types, without the tests
 

@@ -8,8 +8,8 @@ from model.records import Kind
 
 RULES = KlineRules("first_trade", cuts_each=False)
 
-SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "topics")
-FUTURES_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations", "topics")
+SPOT_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker")
+FUTURES_KINDS: Sequence[Kind] = ("trades", "orderbook", "ticker", "liquidations")
 
 MARKETS = by_name(
     MarketSpec("linear", "USD-M", "linear", FUTURES_KINDS, DEPTHS, RULES),

@@ -39,6 +39,9 @@ def kinds_and_depths_are_those_of_the_protocol(venue: Venue) -> str:
         expect(protocol.market == name, f"the protocol of {name} is of {protocol.market}")
         expect("trades" in spec.kinds, f"{name} has no trades")
         expect(len(set(spec.kinds)) == len(spec.kinds), f"kinds of {name} come twice")
+        expect(
+            "topics" not in spec.kinds, f"{name} has topics that users name among its kinds, as every market has them"
+        )
         expect(("orderbook" in spec.kinds) == bool(spec.depths), f"{name}: depths are {spec.depths}")
         expect(len(set(spec.depths)) == len(spec.depths), f"depths of {name} come twice")
         usual = spec.depths[0] if spec.depths else 0

@@ -79,7 +79,7 @@ def _market(spec: MarketSpec) -> str:
 
 
 def _kinds(specs: list[MarketSpec]) -> str:
-    kinds = dict.fromkeys(kind for spec in specs for kind in spec.kinds if kind != "topics")
+    kinds = dict.fromkeys(kind for spec in specs for kind in spec.kinds)
     lacking = {kind: ", ".join(spec.name for spec in specs if kind not in spec.kinds) for kind in kinds}
     return ", ".join(f"{kind} (not {names})" if names else kind for kind, names in lacking.items())
 

@@ -132,6 +132,7 @@ EXCHANGES = [
         listing=("/api/v2/mix/market/contracts", {"productType": "USDT-FUTURES"}),
         past_trades="/api/v2/mix/market/",
         without_size=None,  # sizes are in coins
+        slow=15,  # 100 trades are the most
         renumbered=None,  # ids do not follow one another
     ),
     Exchange(

@@ -13,7 +13,7 @@ from conf.values import EXCHANGES
 yaml = pytest.importorskip("yaml")
 
 DEPLOY = Path(__file__).resolve().parents[3] / "conf" / "deploy"
-NAMES = ("bybit", "binance", "okx")
+NAMES = ("bybit", "binance", "okx", "bitget", "gate", "kucoin", "bingx")
 SERVICES = (*NAMES, "relay")
 FILES = ("compose.yaml", "compose-exchanges.yaml", "compose-traefik.yaml")
 PORT = "9500"  # of every WebSocket output, in its container
