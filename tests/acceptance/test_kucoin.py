@@ -29,7 +29,7 @@ def test_an_unknown_symbol_costs_the_others_nothing(tmp_path, valkey, market, un
             wait_until(lambda: completes(subscriber) > 2, 30)
             sim.command("expire_tokens")
             sim.command("drop", code=1000)
-            wait_for_more_completes(subscriber, 3)
+            wait_for_more_completes(subscriber, 9)
             assert collector.stop() == 0, collector.newest_output()
         connects = sim.stats()["counters"]
         trades = [m for name, each in subscriber.received.items() if name.endswith("trades") for m in each]
