@@ -350,6 +350,23 @@ def verdict_of_code(
     return Verdict(verdict_of_status(status).kind, text, used=used)
 
 
+def sorter_by_code(
+    good: str, *, limited: Container[str], temporary: Container[str], final: Container[str]
+) -> SortAnswer:
+    """Sort answers by their `code`, which is an error even with HTTP 200, and whose words are `msg`; else by status."""
+
+    def sort(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
+        code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
+        if status in BANS or not code:
+            return verdict_of_status(status, b"an answer without a code")
+        if code == good:
+            return Verdict("ok") if status == 200 else verdict_of_status(status)
+        text = f"{code} {body.get('msg') or ''}".strip()
+        return verdict_of_code(status, code, text, limited=limited, temporary=temporary, final=final)
+
+    return sort
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds by the Retry-After of an answer, a number or a date; None where it has none that can be read."""
     text = headers.get("retry-after", "").strip()

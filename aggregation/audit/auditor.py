@@ -48,7 +48,7 @@ class Auditor(ThreadOwner):
     """Owner of the `audit` thread; a KlineSink of what is published.
 
     `sample`: share of klines that are compared, in the fields that `fields_of(market)` gives. `is_left_out(market,
-    kline)`: the exchange has no such candle, and ours is right; it was not there at two reads.
+    kline)`: the exchange has no such candle, and ours is right; it was not there at two reads. `correct` is called on
     the audit thread; None leaves differences as they are, and a candle of the exchange that lacks trades counted here
     corrects nothing.
     """

@@ -30,7 +30,7 @@ from exchanges.binance.rest_rows import (
 )
 from exchanges.candles import ONE, Page, page_of, read_forward
 from exchanges.contract import TradeRules
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import BANS, Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
 from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SECOND_MS, SHORTEST_MONTH_MS, WEEK_MS
@@ -58,7 +58,6 @@ TRADING, PRE_MARKET = "TRADING", "PENDING_TRADING"
 LIMITED = frozenset({-1003, -1015})
 TEMPORARY = frozenset({-1000, -1001, -1006, -1007, -1008, -1016})
 FINAL = frozenset(range(-1130, -1099)) | frozenset(range(-4999, -3999))  # parameters, symbols and intervals
-BANNED = frozenset({403, 418, 451})
 USED_WEIGHT = "x-mbx-used-weight-1m"
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 
@@ -112,7 +111,7 @@ def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
     used = int(text) if (text := headers.get(USED_WEIGHT, "")).isdecimal() else None
     code = read_row(body.get("code"), int) if isinstance(body, dict) else None
     text = f"{code} {body.get('msg') or ''}".strip() if code is not None else ""
-    if status in BANNED:
+    if status in BANS:
         until = _BANNED_UNTIL.search(text)
         retry_s = (int(until[1]) - now_ms()) / 1000 if until and "retry-after" not in headers else None
         return Verdict("banned", text, max(0.0, retry_s) if retry_s is not None else None, used)

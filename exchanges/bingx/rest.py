@@ -25,7 +25,7 @@ from exchanges.bingx.rest_rows import (
     turnovers_of,
 )
 from exchanges.candles import CandleShape, Page, page_of, read_windows
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import Budget, RestClient, sorter_by_code
 from exchanges.rest_rows import RowLog, checked_time, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS, WEEK_MS
@@ -53,7 +53,6 @@ ONLINE, PRE_ONLINE = 1, 5  # status of an instrument; 0 off, 25 paused
 LIMITED = frozenset({"100410", "109429"})
 TEMPORARY = frozenset({"80012", "100500", "100503", "109500"})  # unavailable, busy, internal errors
 FINAL = frozenset({"100202", "100204", "100400", "100404", "109400", "109415", "109425"})
-BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
 
@@ -87,15 +86,7 @@ APIS: Mapping[str, Api] = MappingProxyType(
 )
 
 
-def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
-    """What an answer is: by its code, which is an error even with HTTP 200, else by its status."""
-    code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
-    if status in BANNED or not code:
-        return verdict_of_status(status, b"an answer without a code")
-    if code == "0":
-        return Verdict("ok") if status == 200 else verdict_of_status(status)
-    text = f"{code} {body.get('msg') or ''}".strip()
-    return verdict_of_code(status, code, text, limited=LIMITED, temporary=TEMPORARY, final=FINAL)
+sort_answer = sorter_by_code("0", limited=LIMITED, temporary=TEMPORARY, final=FINAL)
 
 
 class BingxRest:

@@ -15,7 +15,7 @@ import structlog
 from exchanges.bitget.markets import MARKETS
 from exchanges.bitget.rest_rows import CODE, InstrumentRow, TickerRow, TimeRow, trade_of
 from exchanges.candles import CandleShape, OlderPages, Page, page_of, read_backward
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import Budget, RestClient, sorter_by_code
 from exchanges.rest_rows import RowLog, checked_time, read_row, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, WEEK_MS
@@ -63,20 +63,11 @@ PRE_MARKET = frozenset({"listed", "gray"})
 LIMITED = frozenset({"429", "30007"})
 TEMPORARY = frozenset({"40010", "40015", "40200", "40725", "45001"})  # timeout, abnormal, upgrade, service, unknown
 FINAL = frozenset({"40017", "40019", "40020", "40034", "40309", "400172", "25100"})  # parameters, symbols
-BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
 
 
-def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
-    """What an answer is: by its code, which may be an error with HTTP 200, else by its status."""
-    code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
-    if status in BANNED or not code:
-        return verdict_of_status(status, b"an answer without a code")
-    if code == CODE:
-        return Verdict("ok") if status == 200 else verdict_of_status(status)
-    text = f"{code} {body.get('msg') or ''}".strip()
-    return verdict_of_code(status, code, text, limited=LIMITED, temporary=TEMPORARY, final=FINAL)
+sort_answer = sorter_by_code(CODE, limited=LIMITED, temporary=TEMPORARY, final=FINAL)
 
 
 class BitgetRest:

@@ -15,7 +15,7 @@ import structlog
 
 from exchanges.candles import ONE, Page, page_of, read_forward
 from exchanges.gate.rest_rows import CANDLE, InstrumentRow, TickerRow, trade_of, turnovers_of
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import BANS, Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
 from exchanges.rest_rows import ContractSizes, RowLog, checked_time, id_of, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, SHORTEST_MONTH_MS
@@ -43,7 +43,6 @@ TRADES_PAGE = 1000
 UNTRADABLE = "untradable"  # of some pairs one side alone is allowed, which is traded all the same
 LIMITED = frozenset({"TOO_MANY_REQUESTS"})
 TEMPORARY = frozenset({"SERVER_ERROR", "INTERNAL", "TOO_BUSY"})
-BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
 
@@ -51,7 +50,7 @@ log = structlog.get_logger()
 def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
     """What an answer is: errors have a label, and mostly HTTP 400."""
     label = str(body.get("label") or "") if isinstance(body, dict) else ""
-    if status in BANNED or not label:
+    if status in BANS or not label:
         return Verdict("ok") if status == 200 else verdict_of_status(status)
     text = f"{label} {body.get('message') or ''}".strip()
     return verdict_of_code(status, label, text, limited=LIMITED, temporary=TEMPORARY)

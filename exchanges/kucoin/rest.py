@@ -23,7 +23,7 @@ from exchanges.kucoin.rest_rows import (
     trade_of,
     turnovers_of,
 )
-from exchanges.rest_client import Budget, Params, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import BANS, Budget, Params, RestClient, Verdict, verdict_of_code, verdict_of_status
 from exchanges.rest_rows import ContractSizes, RowLog, checked_time, read_row, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS
@@ -58,7 +58,6 @@ LISTED = frozenset({"Open", "Paused", "CancelOnly"})  # the last two last for mi
 PRE_MARKET = "Init"
 OK, LIMITED = "200000", "429000"
 FINAL = frozenset({"100001", "200003", "400100", "404000", "405000", "900001"})  # parameters, symbols, paths
-BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
 
@@ -68,7 +67,7 @@ _data_of = functools.partial(rows_of, name="data")
 def sort_answer(status: int, headers: Mapping[str, str], body: Any) -> Verdict:
     """What an answer is: by its code, which is an error even with HTTP 200, else by its status."""
     code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
-    if status in BANNED or not code:
+    if status in BANS or not code:
         return verdict_of_status(status, b"an answer without a code")
     limit, left = (headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining"))
     used = int(limit) - int(left) if limit.isdecimal() and left.isdecimal() else None

@@ -24,7 +24,7 @@ from exchanges.okx.rest_rows import (
     trade_of,
     turnovers_of,
 )
-from exchanges.rest_client import Budget, RestClient, Verdict, verdict_of_code, verdict_of_status
+from exchanges.rest_client import Budget, RestClient, sorter_by_code
 from exchanges.rest_rows import RowLog, checked_time, id_of, rows_of, with_unreadable
 from model.clock import now_ms
 from model.intervals import DAY_MS, HOUR_MS, LONGEST_MONTH_MS, MINUTE_MS, MONTH, WEEK_MS
@@ -66,20 +66,11 @@ PRE_MARKET = "preopen"
 LIMITED = frozenset({"50011", "50040"})
 TEMPORARY = frozenset({"50001", "50004", "50013", "50026"})  # unavailable, timeout, busy, system error
 FINAL = frozenset({"50005", "50014", "50015", "50024", "50025", "50039", "50047", "51000", "51001"})
-BANNED = frozenset({403, 418, 451})  # HTTP statuses of what stands before the exchange
 
 log = structlog.get_logger()
 
 
-def sort_answer(status: int, _headers: Mapping[str, str], body: Any) -> Verdict:
-    """What an answer is: by its code, which is an error even with HTTP 200, else by its status."""
-    code = str(body.get("code")) if isinstance(body, dict) and "code" in body else ""
-    if status in BANNED or not code:
-        return verdict_of_status(status, b"an answer without a code")
-    if code == "0":
-        return Verdict("ok") if status == 200 else verdict_of_status(status)
-    text = f"{code} {body.get('msg') or ''}".strip()
-    return verdict_of_code(status, code, text, limited=LIMITED, temporary=TEMPORARY, final=FINAL)
+sort_answer = sorter_by_code("0", limited=LIMITED, temporary=TEMPORARY, final=FINAL)
 
 
 class OkxRest:
