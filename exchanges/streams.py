@@ -4,6 +4,7 @@ A venue's protocol derives from PublicStreams and says what is special: endpoint
 """
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,6 +15,10 @@ from model.records import Kind
 from model.symbols import read_symbol
 
 Op = Literal["subscribe", "unsubscribe"]
+
+GZIP = 31  # zlib's window bits of a gzip member
+INFLATED_MOST = 32 * 1024 * 1024  # bytes of a message, as of one that is not compressed
+SMALL = INFLATED_MOST // 1024  # of so few bytes deflate makes hardly more than that
 
 
 class PublicStreams:
@@ -68,6 +73,17 @@ def read_json(payload: bytes, read: Callable[[dict[str, Any]], Message]) -> Mess
     except (ValueError, RecursionError):  # RecursionError: a thousand brackets
         return Malformed()
     return read(message) if isinstance(message, dict) else Unknown()
+
+
+def inflated(payload: bytes) -> bytes:
+    """Return the text of a gzip member; zlib.error where it is none, is cut, or has more than INFLATED_MOST bytes."""
+    if len(payload) <= SMALL:
+        return zlib.decompress(payload, GZIP)
+    inflater = zlib.decompressobj(GZIP)
+    text = inflater.decompress(payload, INFLATED_MOST)
+    if not inflater.eof:
+        raise zlib.error("cut, or too large")
+    return text
 
 
 def request_text(request: Mapping[str, object]) -> str:

@@ -5,7 +5,6 @@ a request has one. Documentation pages: swap and spot, WebSocket market data; FA
 """
 
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from exchanges.addresses import moved
 from exchanges.bingx.markets import CHANGES, DEPTHS, KINDS
 from exchanges.contract import OWN, Endpoints
-from exchanges.streams import Op, PublicStreams, check_depth, names_of, request_text, symbols_of
+from exchanges.streams import Op, PublicStreams, check_depth, inflated, names_of, request_text, symbols_of
 from model.ports import Symbols, TopicOf
 from model.protocol import Answer, Data, KeepAlive, KindFrames, Message, Ping, Problem, StreamLimits, Unknown
 from model.records import Kind
@@ -23,7 +22,6 @@ URLS: Mapping[str, str] = MappingProxyType(
     {"linear": "wss://open-api-swap.bingx.com/swap-market", "spot": "wss://open-api-ws.bingx.com/market"}
 )
 HOST_DEMO = "wss://vst-open-api-ws.bingx.com"
-GZIP = 31  # zlib's window bits of a gzip member
 PING_S = 20.0  # the exchange pings every 5 s, and ends a connection 30 s after a ping without an answer
 
 LIMITS = StreamLimits(
@@ -60,6 +58,7 @@ class BingxProtocol(PublicStreams):
     books of so many levels, which come with every message.
     """
 
+    inflate = staticmethod(inflated)
     limits = LIMITS
     keep_alive = KeepAlive(most_s=PING_S)
     texts: Mapping[bytes, Message] = MappingProxyType({b"Ping": Ping("Pong"), b"ping": Ping("pong")})
@@ -68,11 +67,6 @@ class BingxProtocol(PublicStreams):
         self.market = market
         url = moved(URLS[market], HOST_DEMO if endpoints.testnet else None)
         self._url = endpoints.stream or moved(url, endpoints.ws_url)
-
-    @staticmethod
-    def inflate(payload: bytes) -> bytes:
-        """Return the text of a frame."""
-        return zlib.decompress(payload, GZIP)
 
     def endpoint(self, _kind: Kind, _topics: Sequence[str]) -> str:
         """Return the one URL of the market."""
