@@ -13,6 +13,7 @@ from tests.support.waiting import wait_until
 
 SWAP_CANDLES, SPOT_CANDLES = "/openApi/swap/v3/quote/klines", "/openApi/spot/v2/market/kline"
 SWAP_TRADES, SPOT_TRADES = "/openApi/swap/v2/quote/trades", "/openApi/spot/v1/market/trades"
+LIMIT_S, POLL_S = 30.0, 0.1  # REST has a limit per address
 MINUTES = {"symbol": "BTC-USDT", "interval": "1m"}
 PRICES = ("open", "high", "low", "close")
 
@@ -44,7 +45,7 @@ def shape(value: Any) -> Any:
 def test_rows_look_as_recorded(shared_data, simulator, name, path, query):
     """The same keys in the same order, texts and numbers where they are."""
     recorded = json.loads((shared_data / "bingx" / f"rest_{name}.json").read_text())
-    wait_until(lambda: rows(simulator.get(path, **query)), 30)
+    wait_until(lambda: rows(simulator.get(path, **query)), LIMIT_S, POLL_S)
     ours = simulator.get(path, **query).json()
 
     assert list(ours) == list(recorded)
@@ -94,7 +95,7 @@ def test_candles_have_a_usual_and_a_greatest_number_and_both_times_are_inclusive
 def test_trades_are_newest_first_and_of_swaps_have_no_id(path, usual, most):
     """The usual number, and the greatest."""
     with SimulatorProcess("--rate", 4000, "--symbols", 1, "--illiquid", 0, exchange="bingx") as simulator:
-        wait_until(lambda: len(rows(simulator.get(path, symbol="BTC-USDT", limit=5000))) == most, 30)
+        wait_until(lambda: len(rows(simulator.get(path, symbol="BTC-USDT", limit=5000))) == most, LIMIT_S, POLL_S)
         found = rows(simulator.get(path, symbol="BTC-USDT"))
 
     assert len(found) == usual
