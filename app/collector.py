@@ -44,6 +44,7 @@ from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
 from model.context import current
+from model.events import EventFanout
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from network.report import describe_network
@@ -89,6 +90,7 @@ class Collector:
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
+        self.events = EventFanout()
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -98,6 +100,7 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, *checks)
+        self.events.add(self.outputs)
         self._rest_of = rest_of(settings, self._venue)
         self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
@@ -272,7 +275,7 @@ class Collector:
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
         )
-        return OutputService(options)
+        return OutputService(options, events=self.events)
 
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         publisher = self.outputs.manager.redis
@@ -289,7 +292,7 @@ class Collector:
             self._target_of,
             reader=Reader(listeners),
             collector=self,
-            events=self.outputs,
+            events=self.events,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
 
@@ -299,7 +302,7 @@ class Collector:
             feed_options(self.settings),
             dial=dial,
             report=self.faults.report,
-            events=NamedEvents(self.outputs),
+            events=NamedEvents(self.events),
             observe=self.rest.clock.observe,
             trade_keys=self._venue.trade_keys,
             relisted=lambda: self.symbols.reread(),  # made after this
@@ -321,7 +324,7 @@ class Collector:
             self.rest,
             report=report,
             contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this
-            events=self.outputs,
+            events=self.events,
         )
         if bridge := self.outputs.raw_bridge:
             every_s = settings.websocket_open_klines_interval

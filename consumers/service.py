@@ -21,7 +21,7 @@ from consumers.redis.embedded import EmbeddedSupervisor, start_embedded
 from consumers.redis.options import EmbeddedOptions
 from model.clock import now_ms
 from model.envelope import Envelope
-from model.events import StatusEvent
+from model.events import EventSink, StatusEvent
 from model.records import Kline, Record
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
@@ -58,13 +58,18 @@ class OutputOptions:
 class OutputService:
     """All outputs: a KlineSink, and an EventSink. Opens nothing before `open` and `start`."""
 
-    def __init__(self, options: OutputOptions, start_embedded: StartEmbedded = start_embedded) -> None:
-        """Raises ConsumerSettingsError with every mistake at once."""
+    def __init__(
+        self,
+        options: OutputOptions,
+        start_embedded: StartEmbedded = start_embedded,
+        events: EventSink | None = None,
+    ) -> None:
+        """`events` takes what happens to the outputs, None: this. ConsumerSettingsError has every mistake at once."""
         self._options, self._start_embedded = options, start_embedded
         websocket = options.consumers.websocket
         self.raw_bridge = websocket.bridge if websocket.dialect else None
-        self.manager = ConsumerManager(options.enabled, options.consumers, self)
-        self.recorder = RawRecorder(options.recorder, self) if options.recorder else None
+        self.manager = ConsumerManager(options.enabled, options.consumers, events or self)
+        self.recorder = RawRecorder(options.recorder, events or self) if options.recorder else None
         self._embedded: EmbeddedSupervisor | None = None
         self._status_channel = status_channel(options.exchange).encode()
 

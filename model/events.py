@@ -127,4 +127,20 @@ class NullEventSink:
         """Drop it."""
 
 
+class EventFanout:
+    """The EventSink that hands each event to several `sinks`, in their order; one may be added at any time."""
+
+    def __init__(self, *sinks: EventSink) -> None:
+        self.sinks = sinks
+
+    def add(self, sink: EventSink) -> None:
+        """Hand `sink` each event from now on."""
+        self.sinks = (*self.sinks, sink)
+
+    def emit(self, event: StatusEvent, /) -> None:
+        """Hand it to each."""
+        for sink in self.sinks:
+            sink.emit(event)
+
+
 NO_EVENTS = NullEventSink()
