@@ -1,4 +1,4 @@
-"""Programs that are no Python packages, for tests that run them: tests/requirements-apt.txt names where they come from."""
+"""Programs that are no Python packages, for tests that run them; tests/requirements-apt.txt has their packages."""
 
 import os
 import shutil

@@ -32,12 +32,12 @@ def test_dependencies_equal_the_requirements_files(project):
     extras = project["project"]["optional-dependencies"]
 
     assert project["project"]["dependencies"] == pins("requirements.txt")
-    assert extras == {"parquet": pins("requirements-parquet.txt"), "client": pins("requirements-client.txt")}
+    assert extras == {name: pins(f"requirements-{name}.txt") for name in ("parquet", "client", "alerts")}
 
 
 def test_every_pin_is_exact():
     """A machine set up in a year runs what is tested today."""
-    required = [*pins("requirements.txt"), *pins("requirements-client.txt")]
+    required = [*pins("requirements.txt"), *pins("requirements-client.txt"), *pins("requirements-alerts.txt")]
 
     assert [pin for pin in required if not re.fullmatch(r"[A-Za-z0-9-]+==[0-9][0-9a-z.]*", pin)] == []
 
