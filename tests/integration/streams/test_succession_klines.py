@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +36,7 @@ TIMES = HandoverTimes(head_start_s=0.1, overlap_s=1.3, quiet_s=0.6, linger_s=0.3
 LIFETIME_S = 0.8
 FAST = FeedOptions(ping_interval_s=1.0, handover=TIMES)  # an age is looked at four times as often
 STOP_S = 10.0
+LIMIT_S = 60.0
 
 
 class Collected:
@@ -99,17 +100,27 @@ class Collected:
         args = ("trades", SYMBOLS[self._venue.name][market], sink)
         return [{"name": f"{market}-{i}", "func": feed.run, "args": args} for i in range(CONNECTIONS[market])]
 
-    def run_until(self, dials: int, complete: int) -> None:
-        """Collect until each stream has opened so many connections, on average, and so many klines are complete."""
+    def run_until(self, dials: int, complete: Mapping[int, int]) -> None:
+        """Collect until each stream has opened so many connections, on average, and each series has enough klines.
+
+        `complete`: how many of an interval (ms) must be complete.
+        """
+        symbols = SYMBOLS[self._venue.name]
 
         def is_done() -> bool:
             is_replaced = all(self.dials[market] >= dials * count for market, count in CONNECTIONS.items())
-            return is_replaced and sum(kline.complete for _, kline in list(self.klines)) >= complete
+            found = Counter((market, k.symbol, k.interval) for market, k in list(self.klines) if k.complete)
+            return is_replaced and all(
+                found[market, symbol, step_ms] >= most
+                for market, names in symbols.items()
+                for symbol in names
+                for step_ms, most in complete.items()
+            )
 
         self._service.start()
         self._supervisor.start()
         try:
-            wait_until(is_done)
+            wait_until(is_done, LIMIT_S)
         finally:
             assert self._supervisor.stop(STOP_S) == []
             self._reader.stop()
@@ -123,7 +134,7 @@ def test_klines_stay_complete_and_right_while_connections_are_replaced(venue: Ve
     args = ("--symbols", 2, "--illiquid", 0, "--rate", 1500, "--true-seconds", "--categories", "linear,spot")
     with SimulatorProcess(*args, exchange=venue.name) as sim:
         collected = Collected(venue, sim)
-        collected.run_until(dials=4, complete=40)
+        collected.run_until(dials=4, complete={1000: 8, 5000: 2})
         truths = {
             (market, symbol, step_ms): {row["start"]: row for row in sim.klines(symbol, step_ms, category=market)}
             for market, symbols in SYMBOLS[venue.name].items()
