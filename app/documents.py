@@ -1,4 +1,4 @@
-"""Documents made of declarations: .env.example of the settings, README's tables of settings and of exchanges.
+"""Documents made of declarations: .env.example and docs/SETTINGS.md of the settings, docs/EXCHANGES.md of exchanges.
 
 `python -m app.documents` (make settings) writes the files; a unit test fails where one of them is stale.
 """
@@ -11,16 +11,21 @@ from exchanges.conformance.table import BEGIN, END, table
 from exchanges.registry import VENUES
 
 ROOT = Path(__file__).resolve().parent.parent
+EXCHANGES = ROOT / "docs" / "EXCHANGES.md"
 
 
 def documents() -> dict[Path, Callable[[str], str]]:
     """The files, and how each is made of the text it has."""
-    return {ROOT / ".env.example": lambda _: env_example(), ROOT / "README.md": with_tables}
+    return {
+        ROOT / ".env.example": lambda _: env_example(),
+        ROOT / "docs" / "SETTINGS.md": with_table,
+        EXCHANGES: with_exchanges,
+    }
 
 
-def with_tables(readme: str) -> str:
-    """The text of a README with both tables made anew; ValueError without their markers."""
-    return between(with_table(readme), BEGIN, END, table(VENUES.values()))
+def with_exchanges(text: str) -> str:
+    """A text with its table of exchanges made anew; ValueError without its markers."""
+    return between(text, BEGIN, END, table(VENUES.values()))
 
 
 def main() -> None:

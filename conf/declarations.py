@@ -1,7 +1,7 @@
 """Every setting, declared once: name, type, default, section, help, other names.
 
 A field of `Declarations` is a setting; its canonical name is the field's in capitals. Reading, warnings, .env.example,
-the README's table and --help are made from these lines and nothing else. Pure; `make settings` after an edit.
+the table of docs/SETTINGS.md and --help are made of these lines alone. Pure; `make settings` after an edit.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Section:
         """Declare a setting, which `aliases` name too, after the canonical name and in this order.
 
         An alias that ends in _MS is in milliseconds where the setting is in seconds. Essential are those that a user
-        wants first: the README's table and --help show them.
+        wants first: that table and --help show them.
         """
         field: Any = Field(default)
         field.metadata.append(Setting(self, help_text, aliases, is_essential, default, Allowed("")))

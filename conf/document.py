@@ -1,4 +1,4 @@
-"""Documents made of the declared settings: .env.example, the README's table, the settings of `python main.py --help`.
+"""Documents made of the declared settings: .env.example, the table of docs/SETTINGS.md, `python main.py --help`.
 
 Pure; app/documents.py (make settings) writes them.
 """
@@ -20,7 +20,7 @@ HEADER = """\
 # file (ENV_FILE=.env.bybit python main.py), or none. ${NAME} is filled in, but in single quotes.
 # Made by `make settings` from conf/declarations.py.
 """
-CODE = re.compile(r"[^\s,;()]*(?:<|://)[^\s,;()]*|\b[A-Z_]+\b(?:=\w+)?")  # what README shows as code: URLs, names
+CODE = re.compile(r"[^\s,;()]*(?:<|://)[^\s,;()]*|\b[A-Z_]+\b(?:=\w+)?")  # what the table shows as code: URLs, names
 
 
 def env_example() -> str:
@@ -36,7 +36,7 @@ def env_example() -> str:
 
 
 def with_table(readme: str) -> str:
-    """The text of a README with its table of essential settings made anew; ValueError without the two markers."""
+    """A text with its table of essential settings made anew; ValueError without the two markers."""
     return between(readme, BEGIN, END, ["| setting | default | |", "|---|---|---|", *map(_row, _essential())])
 
 

@@ -82,8 +82,9 @@ class Venue:
     makes records of payloads for envelopes, None where a kind has none of `types`; `record_names` says how the fields
     of these are called, by type and common name. `ids`: consecutive ids prove by themselves that no trade is missing;
     unique ones only tell trades apart. `trade_keys`: how they are found in a payload; None: there are none, and
-    REDUNDANCY is refused. For README: `rest_limit`, how often REST is read; `recorded` and `documented`, what rests on
-    recordings of the exchange and what on its documentation alone; `unverified`, what only a live run can show.
+    REDUNDANCY is refused. For docs/EXCHANGES.md: `rest_limit`, how often REST is read; `recorded` and `documented`,
+    what rests on recordings of the exchange and what on its documentation alone; `unverified`, what only a live run
+    can show.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Status events: one record per change of state, and the port that takes them.
 
-A few an hour when all is well, never one per message. What each means to a user is in the README, "Status events".
+A few an hour when all is well, never one per message. What each means to a user is in docs/CHANNELS.md.
 """
 
 from dataclasses import dataclass, fields

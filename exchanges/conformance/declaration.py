@@ -89,7 +89,7 @@ def ids_and_trade_keys_agree(venue: Venue) -> str:
 
 
 def readme_is_told_its_facts(venue: Venue) -> str:
-    """README's table has what REST reads may cost, what the venue rests on, and phrases of what was not seen live."""
+    """docs/EXCHANGES.md has what REST reads may cost, what the venue rests on, what was not seen live."""
     expect(venue.rest_limit, "rest_limit is empty")
     expect(venue.recorded or venue.documented, "neither recorded nor documented says what it rests on")
     for text in (venue.rest_limit, venue.recorded, venue.documented, *venue.unverified):

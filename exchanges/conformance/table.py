@@ -1,4 +1,4 @@
-"""README's table of exchanges by what each has, from their declarations. Pure; `make settings` writes it."""
+"""The table of docs/EXCHANGES.md: exchanges by what each declares. Pure; `make settings` writes it."""
 
 import textwrap
 from collections.abc import Iterable

@@ -48,7 +48,7 @@ def test_failures_that_last_are_emitted_once(health: SinkHealth, events: Recorde
 
 
 def test_failures_last_after_ten_seconds(health: SinkHealth, events: RecordedEvents) -> None:
-    """As the README says of sink_down."""
+    """As docs/CHANNELS.md says of sink_down."""
     for at_s in (5.0, 14.9):
         health.failed(ERROR, 0, at_s)
     assert not health.is_down

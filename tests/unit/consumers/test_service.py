@@ -74,7 +74,7 @@ def test_an_event_has_who_what_and_when_first(outputs):
 
 
 def test_an_event_keeps_a_zero_and_its_order(outputs):
-    """None alone is left out; fields come as the README lists them, first those of the stream, the times last."""
+    """None alone is left out; fields come as docs/CHANNELS.md lists them, first those of the stream, the times last."""
     made = outputs()
     made.emit(SinkUp(sink="redis", lost=0, from_ms=0, until_ms=1))
     gap: dict[str, Any] = {
