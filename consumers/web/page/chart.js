@@ -8,6 +8,8 @@ import { compact, decimalsOf, element, moment, padded, setText } from "./format.
 
 const SHOWN = 120; // candles in sight at first, on a wide screen
 const BAR_PX = 7; // and no narrower than so
+const MARGIN = 4; // candles of room right of the newest
+const DAY_S = 86400;
 const KEPT = 5000; // candles of a page that is open for days; then the oldest go
 
 const SOURCES = {
@@ -48,7 +50,7 @@ export class Chart {
       autoSize: true,
       layout: { attributionLogo: false, fontSize: 11 }, // the link is in index.html: the library's own needs inline CSS
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { timeVisible: true, rightOffset: 4, minBarSpacing: 0.6, borderVisible: false },
+      timeScale: { timeVisible: true, rightOffset: MARGIN, minBarSpacing: 0.6, borderVisible: false },
       rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.12, bottom: 0.24 } },
       handleScroll: { vertTouchDrag: false }, // a finger that moves up scrolls the page
     });
@@ -104,13 +106,15 @@ export class Chart {
   setAll(message) {
     this.step = message.step_s;
     this.setDecimals(message.price_decimals);
-    this.chart.timeScale().applyOptions({ secondsVisible: this.step > 0 && this.step < 60 });
-    const wasAtEnd = this.isNew || this.chart.timeScale().scrollPosition() > -1;
+    this.chart.timeScale().applyOptions({
+      timeVisible: this.step > 0 && this.step < DAY_S, secondsVisible: this.step > 0 && this.step < 60,
+    });
+    const wasAtEnd = this.chart.timeScale().scrollPosition() > -1;
     this.replace(message.rows.map(itemOf));
     if (this.isNew && this.items.length) {
-      this.isNew = this.items.length < 2 && message.is_loading;
+      this.isNew = message.is_loading;
       this.showNewest();
-    } else if (wasAtEnd) this.chart.timeScale().scrollToRealTime();
+    } else if (wasAtEnd) this.toEnd();
     const empty = message.is_loading ? "Loading candles …" : "No candle is known yet.";
     this.say(message.note || (this.items.length ? "" : empty));
   }
@@ -164,7 +168,7 @@ export class Chart {
   showNewest() {
     const width = this.place.canvas.clientWidth;
     const shown = Math.max(20, Math.min(SHOWN, Math.floor(width / BAR_PX)));
-    const to = this.items.length + 3;
+    const to = this.items.length - 1 + MARGIN;
     this.chart.timeScale().setVisibleLogicalRange({ from: to - shown, to });
   }
 
@@ -214,7 +218,7 @@ export class Chart {
   }
 
   toEnd() {
-    this.chart.timeScale().scrollToRealTime();
+    this.chart.timeScale().scrollToPosition(MARGIN, false);
   }
 
   render() {

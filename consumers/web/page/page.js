@@ -223,13 +223,10 @@ function onState(now) {
 
 function renderConnection() {
   const { state: name, untilMs, reason } = state.connection;
-  const seconds = Math.max(0, Math.ceil((untilMs - Date.now()) / 1000));
-  const said = {
-    live: "Live",
-    connecting: "Connecting …",
-    waiting: `No connection: ${reason}. ${seconds ? `Next attempt in ${seconds} s` : "Trying again"}`,
-  }[name];
+  const said = { live: "Live", connecting: "Connecting …", waiting: `No connection: ${reason}.` }[name];
   setText(at("connection-text"), said);
+  const seconds = Math.max(0, Math.ceil((untilMs - Date.now()) / 1000));
+  setText(at("countdown"), name === "waiting" ? `Next attempt in ${seconds} s` : "");
   clearTimeout(renderConnection.timer);
   if (name === "waiting") renderConnection.timer = setTimeout(renderConnection, 500);
 }
@@ -302,8 +299,9 @@ function onKey(event) {
     if (key === "?" && at("help").open) at("help").close();
     return; // the dialog's own keys; Escape closes it
   }
-  const isControl = target.closest("button, a, [tabindex='0']") && ["Enter", " ", "ArrowUp", "ArrowDown"].includes(key);
-  if (isControl || !state.view && !["?", "\\"].includes(key)) return;
+  if (target.closest("button, a") && ["Enter", " "].includes(key)) return;
+  if (target.closest(".scroll") && ["ArrowUp", "ArrowDown", "End"].includes(key)) return;
+  if (!state.view && !["?", "\\"].includes(key)) return;
   if (KEYS[key]) KEYS[key](event);
   else if (/^[1-9]$/.test(key)) {
     const name = state.markets[state.view.market].intervals[Number(key) - 1];

@@ -1,0 +1,229 @@
+"""The page in Chromium, of a running collector on a simulated exchange that lists 1,250 symbols.
+
+With PAGE_IMAGES=<folder> (`make screenshots`) the pictures of README are made too, of minutes with an outage.
+"""
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wait_for_more_completes
+from tests.conftest import unused_port
+from tests.support.programs import chromium
+from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import wait_until
+
+ARGUMENTS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+LISTED = 625  # in each of two markets
+FIRST_PAINT_LIMIT_MS = 1000
+IMAGES = os.environ.get("PAGE_IMAGES")
+IMAGE_LIMIT_BYTES = 150_000
+INCOMPLETE, REPAIRED, OPEN = 1, 2, 8  # flags of a candle in the page's protocol
+SCREEN, PHONE = (1440, 900), (390, 844)
+
+ITEMS = "(await import('/page/page.js')).chart.items"  # what the chart's series were given
+HATCHED = """async (flag) => {
+  const chart = (await import('/page/page.js')).chart;
+  const item = chart.items.find((each) => each.flags & flag);
+  if (!item) return null;
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const x = chart.chart.timeScale().timeToCoordinate(item.time);
+  const canvas = document.querySelector('#chart-canvas canvas');
+  const column = canvas.getContext('2d').getImageData(Math.round(x * devicePixelRatio) + 2, 0, 1, 40).data;
+  const colors = new Set();
+  for (let i = 0; i < column.length; i += 4) colors.add(column.slice(i, i + 3).join());
+  return {time: item.time, stripes: colors.size};
+}"""
+
+
+@pytest.fixture(scope="module")
+def sim():
+    args = ("--symbols", LISTED, "--illiquid", LISTED - 3, "--rate", 150, "--true-seconds")
+    with SimulatorProcess(*args, "--categories", "linear,spot") as sim:
+        yield sim
+
+
+@pytest.fixture(scope="module")
+def subscriber(valkey):
+    with Subscriber(valkey.port) as subscriber:
+        yield subscriber
+
+
+@pytest.fixture(scope="module")
+def url(sim, subscriber, valkey, tmp_path_factory):
+    """The address of the page of a collector that has closed some candles."""
+    port = unused_port()
+    settings = {
+        "LOAD_ALL_SYMBOLS": True,
+        "ENABLE_SPOT_STREAM": True,
+        "KLINE_INTERVALS": "1s,1m",
+        "RAW_STREAMS": "trades",
+    }
+    settings |= {"REDIS_PORT": valkey.port, "WEBSOCKET_PORT": port, "RECONNECT_DELAY": 0.2}
+    settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
+    with CollectorProcess(tmp_path_factory.mktemp("collector"), **settings) as collector:
+        wait_for_more_completes(subscriber, LISTED)
+        yield f"http://127.0.0.1:{port}/"
+        assert collector.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    """An open page; in the end nothing was written to its console, and nobody but the collector was asked."""
+    page = browser.new_page(viewport={"width": SCREEN[0], "height": SCREEN[1]})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
+    yield page
+    page.close()
+    assert said == []
+    assert [each for each in asked if not each.startswith((url, "data:"))] == []
+
+
+def open_view(page, url, view):
+    """Go to a view and wait for its candles."""
+    page.goto(f"{url}#{view}")
+    page.wait_for_function(f"async () => {ITEMS}.filter((each) => !(each.flags & {OPEN})).length > 2")
+
+
+def newest_issue(subscriber, kline):
+    """The channel's newest issue of the candle that the card beside the crosshair shows; None where there is none."""
+    klines = latest(subscriber.klines())
+    return klines.get(("linear", "BTCUSDT", 1000, kline["time"] * 1000))
+
+
+def read_card(page):
+    """What the card beside the crosshair says, by its labels."""
+    return page.evaluate("""() => {
+      const card = document.getElementById('card');
+      const found = {time: Number(card.dataset.time), reason: card.querySelector('.reason')?.textContent || ''};
+      for (const name of card.querySelectorAll('dt')) found[name.textContent] = name.nextSibling.textContent;
+      return found;
+    }""")
+
+
+def test_last_closed_candle_equals_the_channels(page, url, subscriber):
+    """To the last digit, and with the same word on whether it is complete; read by keyboard, as a user would."""
+    open_view(page, url, "linear/BTCUSDT/1s")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    wait_until(lambda: read_card(page).get("Complete") in ("yes", "no"))
+    card = read_card(page)
+    subscriber.catch_up()
+    kline = newest_issue(subscriber, card)
+
+    assert kline is not None
+    names = ("Open", "High", "Low", "Close", "Volume")
+    assert [Decimal(card[name]) for name in names] == [kline[name.lower()] for name in names]
+    assert (card["Complete"] == "yes", int(card["Revision"])) == (kline["complete"], kline["revision"])
+
+
+def test_a_cut_connection_is_hatched_and_then_heals(page, url, sim, subscriber):
+    """Hatched while the exchange's REST refuses; when it answers, the same candle is mended and says how."""
+    open_view(page, url, "linear/BTCUSDT/1s")
+    sim.command("rest_fault", what="http", status=500, count=None)
+    try:
+        sim.command("outage", s=1.5)
+        page.wait_for_function(HATCHED, arg=INCOMPLETE)
+        hatched = page.evaluate(HATCHED, INCOMPLETE)
+        assert hatched["stripes"] > 1
+    finally:
+        sim.command("rest_clear")
+    healed = f"async (time) => {ITEMS}.some((each) => each.time === time && !(each.flags & {INCOMPLETE}))"
+    page.wait_for_function(healed, arg=hatched["time"], timeout=60_000)
+    item = page.evaluate(f"async (time) => {ITEMS}.find((each) => each.time === time)", hatched["time"])
+    subscriber.catch_up()
+    kline = newest_issue(subscriber, item)
+
+    assert item["flags"] & REPAIRED
+    assert item["reason"]
+    assert (kline["complete"], Decimal(item["texts"]["close"])) == (True, kline["close"])
+    events = page.locator("#log-rows li").all_inner_texts()
+    assert any("connection ended" in event for event in events)
+
+
+def test_every_symbol_market_and_interval_by_keyboard(page, url):
+    """Letters search and Enter chooses, [ ] and digits are intervals; the address follows and reopens the view."""
+    open_view(page, url, "linear/BTCUSDT/1s")
+    for key in "eth":
+        page.keyboard.press(key)
+    assert page.locator("#picker-list li").first.inner_text().startswith("ETHUSDT")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.title.includes('ETHUSDT · 1s')")
+    page.keyboard.press("]")
+    page.wait_for_function("location.hash === '#linear/ETHUSDT/1m'")
+    page.keyboard.press("1")
+    page.wait_for_function("location.hash === '#linear/ETHUSDT/1s'")
+    page.keyboard.press(".")
+    page.wait_for_function("location.hash === '#spot/ETHUSDT/1s'")
+    page.reload()
+    page.wait_for_function("document.getElementById('symbol-name').textContent === 'ETHUSDT'")
+    assert page.locator("#markets button[aria-pressed=true]").inner_text() == "spot"
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+
+
+def test_first_paint_with_every_symbol_listed(page, url):
+    """Within a second, while 1,250 symbols come; all of them are in the search."""
+    open_view(page, url, "linear/BTCUSDT/1m")
+    painted_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    page.keyboard.press("/")
+
+    assert page.locator("#picker-count").inner_text() == f"{2 * LISTED} of {2 * LISTED}"
+    assert painted_ms < FIRST_PAINT_LIMIT_MS
+
+
+def test_a_lost_connection_is_told_and_made_anew(page, url):
+    """The page says so in its bar and title, tries again by itself, and goes on with the same view."""
+    sockets = []
+
+    def connect(socket):
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket("**/live", connect)
+    open_view(page, url, "linear/BTCUSDT/1s")
+    page.wait_for_function("document.body.dataset.connection === 'live'")
+    sockets[0].close(code=1001)
+    page.wait_for_function(
+        "document.body.dataset.connection === 'waiting' && document.title.startsWith('(no connection)')"
+    )
+    assert "the collector has stopped" in page.locator("#connection-text").inner_text()
+    page.wait_for_function("document.body.dataset.connection === 'live'")
+    page.wait_for_function("document.title.includes('BTCUSDT · 1s')")
+    assert len(sockets) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "size"), [("light", "light", SCREEN), ("dark", "dark", SCREEN), ("phone", "dark", PHONE)]
+)
+def test_it_fits_and_is_pictured(page, url, tmp_path, name, scheme, size):
+    """In both themes and on a phone: nothing is wider than the screen, and a picture of it is small."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=scheme)
+    open_view(page, url, "linear/BTCUSDT/1m")
+    page.wait_for_selector("#tape-rows tr")
+    path = (Path(IMAGES) if IMAGES else tmp_path) / f"page-{name}.png"
+    page.screenshot(path=path)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert 10_000 < path.stat().st_size < IMAGE_LIMIT_BYTES
