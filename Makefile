@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BENCH ?= short
 BENCH_ARGS ?=
 
-.PHONY: help demo run test unit integration acceptance test-long check-all bench soak endure format lint types settings
+.PHONY: help demo run test unit integration acceptance test-long check-all bench soak endure format lint types settings screenshots
 .NOTPARALLEL:
 
 # The first target: `make` alone shows the main job.
@@ -56,6 +56,9 @@ format: .venv/.installed-test  ## the code in the project's format, with what ru
 
 settings: .venv/.installed  ## .env.example and the README's tables, made anew of conf/declarations.py and the exchanges
 	$(PY) -m app.documents
+
+screenshots: .venv/.installed-test  ## the README's pictures of the page, by Chromium, of minutes with an outage
+	PAGE_IMAGES=docs/images $(PY) -m pytest tests/acceptance/test_page.py -k pictured
 
 help:  ## these lines
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -28,6 +28,7 @@ class Commands:
         self._facts = {"kinds": service.kinds, "has_turnover": service.has_turnover}
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
+            "published": lambda _: hub.published(),
             "klines": self._klines,
             "symbols": self._symbols,
             **service.questions,

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_SECONDS = 70.0
 SYMBOLS, RATE = 8, 2_000  # symbols, and messages a second over all kinds
 INTERVALS = "1s,1m"
+PAGE_PORT = 9500  # where nothing listens there, so that the address is the same every time
 BEFORE_S = 3.0  # the exchange has traded before the collector comes, as exchanges do
 HEAL_LIMIT_S = 15.0  # for the exchange's own candle in the place of the minute that was only half seen
 START_LIMIT_S, DRAIN_LIMIT_S, STOP_LIMIT_S = 20.0, 10.0, 10.0
@@ -43,6 +44,7 @@ DEFAULTS = {
     "CHANNEL_TYPE": "linear",
     **dict.fromkeys(("RAW_STREAMS", "KLINE_OPEN", "AGGREGATION_CLOCK", "ORDERBOOK_DEPTH"), ""),
 }
+Published = dict[str, dict[str, Any]]  # by topic: kind and payloads
 FIELDS = ("open", "high", "low", "close", "volume", "turnover")
 
 
@@ -104,6 +106,18 @@ class Exchange:
         """The counters of the exchange."""
         return dict(requests.get(f"{self.rest_url}/sim/stats", timeout=DRAIN_LIMIT_S).json())
 
+    def published(self) -> Published:
+        """What every subscriber of each topic got so far."""
+        return dict(requests.get(f"{self.rest_url}/sim/published", timeout=DRAIN_LIMIT_S).json())
+
+    def sent_since(self, before: Published) -> "Counter[str]":
+        """Messages of each kind since then; of the topics of then: an open page of the collector subscribes more."""
+        sent = Counter[str]()
+        for name, topic in self.published().items():
+            if name in before:
+                sent[topic["kind"]] += topic["payloads"] - before[name]["payloads"]
+        return sent
+
     def command(self, name: str, **body: Any) -> dict[str, Any]:
         """Send one control command."""
         return dict(requests.post(f"{self.rest_url}/sim/{name}", json=body, timeout=DRAIN_LIMIT_S).json())
@@ -126,17 +140,19 @@ def main() -> int:
         time.sleep(BEFORE_S)
         exchange.command("rate", rate=0)
         port = _free_port()
-        collector = _start_collector(stack, exchange, port)
+        page_port = _free_port() if _listens(PAGE_PORT) else PAGE_PORT
+        collector = _start_collector(stack, exchange, port, page_port)
         print_line(f"exchange   simulated {name}, {exchange.ws_url}, {SYMBOLS} symbols, {RATE:,} messages a second")
         print_line(f"collector  python main.py (process {collector.pid}), with an embedded server on port {port}")
         downstream = _subscribe(exchange, collector, port)
+        print_line(f"page       http://127.0.0.1:{page_port}/")
         print_line(f"subscriber PSUBSCRIBE stream:{name}_*, klines of {INTERVALS}, for {seconds:.0f} seconds")
-        before = Counter(exchange.stats()["sent"])
+        before = exchange.published()
         downstream.counts.clear()
         exchange.command("rate", rate=RATE)
         _show_progress(exchange, collector, downstream, before, seconds)
-        sent = Counter(exchange.command("stop_market")["sent"])
-        sent.subtract(before)
+        exchange.command("stop_market")
+        sent = exchange.sent_since(before)
         drain(exchange, downstream, sent)
         wrong = report(exchange, downstream, sent)
         collector.send_signal(signal.SIGTERM)
@@ -189,7 +205,7 @@ def start_exchange(stack: ExitStack, name: str) -> Exchange:
     return Exchange(name, _run(stack, command, os.environ, ROOT, subprocess.PIPE))
 
 
-def _start_collector(stack: ExitStack, exchange: Exchange, port: int) -> "subprocess.Popen[str]":
+def _start_collector(stack: ExitStack, exchange: Exchange, port: int, page_port: int) -> "subprocess.Popen[str]":
     settings = {
         "EXCHANGE": exchange.name,
         **exchange.addresses,
@@ -197,6 +213,8 @@ def _start_collector(stack: ExitStack, exchange: Exchange, port: int) -> "subpro
         "KLINE_INTERVALS": INTERVALS,
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         "ENABLED_CONSUMERS": "redis",
+        "WEBSOCKET_HOST": "127.0.0.1",
+        "WEBSOCKET_PORT": str(page_port),
         "LOG_LEVEL": "warning",
         "LOG_FORMAT": "console",
     }
@@ -241,13 +259,13 @@ def _show_progress(
     exchange: Exchange,
     collector: "subprocess.Popen[str]",
     downstream: Downstream,
-    before: Counter[str],
+    before: Published,
     seconds: float,
 ) -> None:
     start_s = time.monotonic()
     while (passed_s := time.monotonic() - start_s) < seconds and collector.poll() is None:
         time.sleep(min(1.0, seconds - passed_s))
-        sent = sum(exchange.stats()["sent"].values()) - before.total()
+        sent = exchange.sent_since(before).total()
         received = sum(downstream.counts[channel] for channel in exchange.channels.values())
         line = f"{time.monotonic() - start_s:5.0f} s  sent {sent:>9,}  received {received:>9,}"
         line += f"  klines {len(downstream.klines):>6,}"

@@ -22,7 +22,10 @@ Frame = Callable[[bytes], bytes]  # a message's text as it is written: see frame
 
 
 class Topic:
-    """One topic of one category, with its counters. `generated` payloads, `sent` frames over all subscribers."""
+    """One topic of one category, with its counters.
+
+    `generated` payloads, of them `snapshots` to a new subscriber alone; `sent` frames over all subscribers.
+    """
 
     __slots__ = (
         "category",
@@ -35,13 +38,14 @@ class Topic:
         "name",
         "sent",
         "sessions",
+        "snapshots",
         "symbol",
     )
 
     def __init__(self, category: str, name: str, kind: str, symbol: str, detail: str = "") -> None:
         self.category, self.name, self.kind, self.symbol, self.detail = category, name, kind, symbol, detail
         self.sessions: list[Session] = []
-        self.generated = 0
+        self.generated = self.snapshots = 0
         self.sent = 0
         self.fault: TopicFault | None = None
         self.held: list[bytes] = []
@@ -212,6 +216,7 @@ class Hub:
     def snapshot_to(self, session: Session, topic: Topic, payload: str) -> None:
         """Queue the first snapshot of a subscription; it counts as generated and sent."""
         topic.generated += 1
+        topic.snapshots += 1
         self.deliver_to(session, topic, payload.encode())
 
     def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
@@ -255,6 +260,13 @@ class Hub:
         topic.held.clear()
 
     # stats
+
+    def published(self) -> dict[str, dict[str, Any]]:
+        """Per topic its kind and how many payloads every subscriber got, however many there are."""
+        return {
+            f"{topic.category}:{topic.name}": {"kind": topic.kind, "payloads": topic.generated - topic.snapshots}
+            for topic in self.topics.values()
+        }
 
     def stats(self) -> dict[str, Any]:
         """Counters per kind and category; `topics` holds those that ever sent something."""
