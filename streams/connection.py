@@ -17,7 +17,7 @@ import websocket
 
 from model.context import StreamContext, set_current
 from model.ports import Receiver
-from streams.frames import BINARY, CLOSE, PING, PONG, Event, Frame, FrameSplitter
+from streams.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, Frame, FrameSplitter
 from streams.heartbeat import Beat, Heartbeat
 from streams.reader import READ_BYTES, Reader
 
@@ -27,6 +27,7 @@ MAX_TICK_S = 2.5  # an idle connection wakes this often: 50 of them cost about a
 FEW_TEXTS = 6  # below it, two calls for each text are quicker than the comparison of the least and the greatest
 # What a user's callback may raise: sys.exit(), or a cancelled task, does not end the stream's thread.
 RAISED = (Exception, SystemExit, CancelledError)
+NOT_INFLATED = (ValueError, OSError, EOFError, zlib.error)
 _BRACE = ord("}")
 _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 
@@ -155,6 +156,7 @@ class Connection:
                 raise ConnectionLostError("the socket is closed")
             self._read_loop = read_loop = ReadLoop(self, sock, receiver, heartbeat, min(tick_s, MAX_TICK_S))
             self._inflate, self._infix = inflate, infix
+            self._splitter.usual = BINARY if inflate else TEXT
             with self.context.on_abort(self.abort):
                 if self._reader is not None and receiver.never_blocks:
                     self._view = memoryview(self._reader.buffer)
@@ -224,7 +226,7 @@ class Connection:
         before = self.last_frame_s, self.last_frame_ms
         now = time.monotonic(), time.time_ns() // 1_000_000
         events = self._splitter.feed(bytes(self._view[:size]))
-        if self._inflate is not None and not self._splitter.is_text:
+        if self._inflate is not None and events:
             events = self._inflated(events, receiver, self._inflate)
         if events:  # bytes of a frame that never ends prove nothing
             self.last_frame_s, self.last_frame_ms = now
@@ -250,7 +252,7 @@ class Connection:
         if self._splitter.biggest > LARGE_MESSAGE_BYTES:
             self._report_large(events, receiver)
         deliver_all = receiver.deliver_all
-        if deliver_all is None or not self._splitter.is_text:
+        if deliver_all is None or not self._splitter.is_usual:
             return self._one_by_one(events, receiver)
         texts = cast("list[bytes]", events)
         if not all_begin(texts, receiver.prefix, receiver.floor) or (self._infix and not all_have(texts, self._infix)):
@@ -300,17 +302,22 @@ class Connection:
         self.context.stats.last_message_s = self.last_frame_s
 
     def _inflated(self, events: list[Event], receiver: Receiver, inflate: Callable[[bytes], bytes]) -> list[Event]:
-        """The events of a read with the texts of its binary frames; one that cannot be inflated is a fault."""
+        """The events of a read with the texts of its binary messages; one that cannot be inflated is a fault."""
         found: list[Event] = []
-        for event in events:
-            if isinstance(event, Frame) and event.opcode == BINARY and not event.compressed:
+        try:
+            if self._splitter.is_usual:
+                found += map(inflate, events)  # type: ignore[arg-type]  # bytes, all of them
+        except NOT_INFLATED:
+            found = []
+        for event in events if not found else ():
+            if isinstance(event, bytes):
                 try:
-                    found.append(inflate(event.payload))
-                except (ValueError, OSError, EOFError, zlib.error):
-                    receiver.fault("not_inflated", event.payload)
+                    found.append(inflate(event))
+                except NOT_INFLATED:
+                    receiver.fault("not_inflated", event)
             else:
-                found.append(event)
-        self._splitter.is_text = all(isinstance(event, bytes) for event in found)  # then they go on all at once
+                found.append(event.payload if event.opcode == TEXT and not event.compressed else event)
+        self._splitter.is_usual = all(isinstance(event, bytes) for event in found)  # then they go on all at once
         self._splitter.biggest = max(map(len, found), default=0)
         return found
 

@@ -12,17 +12,16 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # the largest known message of an exchange
 
 MAX_FRAGMENTS = 65_536  # frames of one message: empty ones add no bytes to the limit
 
-_FIN_TEXT = 0x81  # the first byte of nearly every frame: FIN set, no RSV, text
-_FIN_BINARY = 0x82
+_FIN = 0x80  # with the opcode the first byte of nearly every frame: FIN set, no RSV
 _MAX_CONTROL_BYTES = 125  # RFC 6455 5.5
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Everything that is not a complete text message: binary messages, control frames, skipped frames.
+    """Everything that is not a complete message of the usual kind: other messages, control frames, skipped frames.
 
-    `opcode` is BINARY, CLOSE, PING or PONG; `compressed` marks a frame that came with RSV1 although no extension was
-    negotiated (its payload is cut off at 256 bytes: it cannot be read).
+    `opcode` is BINARY, TEXT, CLOSE, PING or PONG; `compressed` marks a frame that came with RSV1 although no extension
+    was negotiated (its payload is cut off at 256 bytes: it cannot be read).
     """
 
     opcode: int
@@ -52,14 +51,16 @@ class FrameSplitter:
     """Turns the byte stream of one connection into messages, in their order.
 
     One thread. After a ProtocolError it must not be fed again. `biggest` is an upper bound, in bytes, of the payloads
-    in the last batch, so that a reader need not measure every message to find a large one; `is_text`: all of
-    the batch are text messages.
+    in the last batch, so that a reader need not measure every message to find a large one; `is_usual`: all of
+    the batch are messages of the usual opcode.
     """
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES, max_fragments: int = MAX_FRAGMENTS) -> None:
         """The limit is at least 65,535: shorter messages are not measured."""
+        self.usual = TEXT
+        """The opcode of the messages that leave as bytes, TEXT or BINARY; those of the other leave as Frame."""
         self.biggest = 0
-        self.is_text = True
+        self.is_usual = True
         self.error: ProtocolError | None = None
         self._max, self._max_fragments = max_message_bytes, max_fragments
         self._chunks: list[bytes] = []  # an incomplete frame, in pieces: joined once, not once per read
@@ -77,7 +78,7 @@ class FrameSplitter:
         return self._begun if self._fragments_opcode else 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take what the socket gave and return what is complete: text messages as bytes, the rest as Frame.
+        """Take what the socket gave and return what is complete: usual messages as bytes, the rest as Frame.
 
         Never raises: a breach of the protocol sets `error`, and the events before it are still returned.
         """
@@ -90,16 +91,17 @@ class FrameSplitter:
             data = b"".join(self._chunks)
             self._chunks.clear()
         self.biggest = size = len(data)
-        self.is_text = True
+        self.is_usual = True
+        usual = _FIN | self.usual
         events: list[Event] = []
         append = events.append
         pos = 0
-        # The loop below runs once per market message. Complete short and 16-bit text frames are taken here;
+        # The loop below runs once per market message. Complete short and 16-bit usual frames are taken here;
         # rarer frames go through _other, which returns the position to go on from, or -1 to wait for more.
         limit = size - 3
         in_fragments = bool(self._fragments_opcode)
         while pos < limit:
-            if data[pos] == _FIN_TEXT and not in_fragments:
+            if data[pos] == usual and not in_fragments:
                 length = data[pos + 1]
                 if length == 126:
                     start = pos + 4
@@ -152,13 +154,6 @@ class FrameSplitter:
         if self.error is not None:
             return -1
         first, second = data[pos], data[pos + 1]
-        if first == _FIN_BINARY and second <= 126 and not self._fragments_opcode:  # the usual one of some exchanges
-            start = pos + 2 if second < 126 else pos + 4
-            end = start + (second if second < 126 else int.from_bytes(data[pos + 2 : start], "big"))
-            if end <= len(data):
-                events.append(Frame(BINARY, data[start:end]))
-                self.is_text = False
-                return end
         if second & 0x80:
             return self._fail("masked frame from a server")
         end = pos + self._frame_bytes(data, pos)
@@ -198,7 +193,7 @@ class FrameSplitter:
         opcode, final, compressed = first & 0x0F, bool(first & 0x80), bool(first & 0x40)
         if opcode in (CLOSE, PING, PONG):
             events.append(Frame(opcode, payload, compressed))
-            self.is_text = False
+            self.is_usual = False
             return
         if opcode != CONTINUATION:
             self._begun += 1
@@ -215,8 +210,8 @@ class FrameSplitter:
         self._fragments.clear()
         self._fragments_bytes = self._fragments_opcode = 0
         self.biggest = max(self.biggest, len(payload))
-        if opcode == TEXT and not compressed:
+        if opcode == self.usual and not compressed:
             events.append(payload)
             return
         events.append(Frame(opcode, payload[:256], compressed=True) if compressed else Frame(opcode, payload))
-        self.is_text = False
+        self.is_usual = False

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.frames import BINARY, CLOSE, PING, PONG, Frame, FrameSplitter
+from streams.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameSplitter
 
 FIN, RSV1, MASK = 0x80, 0x40, 0x80
 
@@ -31,9 +31,10 @@ def fragments(payload: bytes, cuts: list[int], opcode: int = 1) -> list[bytes]:
     return [encode(part, opcode if i == 0 else 0, fin=i == last) for i, part in enumerate(parts)]
 
 
-def feed_in_pieces(data: bytes, cuts: list[int]) -> list[bytes | Frame]:
+def feed_in_pieces(data: bytes, cuts: list[int], usual: int = TEXT) -> list[bytes | Frame]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     splitter = FrameSplitter()
+    splitter.usual = usual
     events: list[bytes | Frame] = []
     for start, end in pairwise(edges):
         if end > start:
@@ -98,11 +99,24 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[bytes | Frame]]:
     return b"".join(wire), events
 
 
+def where_binary_is_usual(events: list[bytes | Frame]) -> list[bytes | Frame]:
+    """What leaves as bytes leaves as Frame, and the other way round."""
+    turned: list[bytes | Frame] = []
+    for event in events:
+        if isinstance(event, bytes):
+            turned.append(Frame(TEXT, event))
+        else:
+            is_message = event.opcode == BINARY and not event.compressed
+            turned.append(event.payload if is_message else event)
+    return turned
+
+
 @given(streams(), st.lists(st.integers(0, 1_000_000), max_size=12))
 def test_any_cut_of_the_bytes_gives_the_same_events(stream: tuple[bytes, list[bytes | Frame]], cuts: list[int]) -> None:
     """TCP may deliver the bytes in any pieces: the messages are the same, exact and in order."""
     wire, events = stream
     assert feed_in_pieces(wire, cuts) == events
+    assert feed_in_pieces(wire, cuts, BINARY) == where_binary_is_usual(events)
 
 
 @given(streams())
