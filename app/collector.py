@@ -108,7 +108,8 @@ class Collector:
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
         self.is_running = True
         self.streams = self._build_streams(streams)
-        self.symbols = follow_symbols(self._rest_of, settings.markets, symbol_rules(settings, self._venue), coins)
+        rules = symbol_rules(settings, self._venue)
+        self.symbols = follow_symbols(self._rest_of, settings.markets, rules, coins, self.events)
         self._entries.resolve = self.symbols.resolve
         self._follow(self.symbols.choice)
         self._network = describe_network([*self._entries.addresses(), *([self.rest.url] if settings.has_rest else [])])

@@ -113,6 +113,24 @@ class SinkUp(StatusEvent):
     until_ms: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed(StatusEvent):
+    """The exchange lists these symbols of a market, which it did not at the reading before."""
+
+    event = "listed"
+    market: str
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delisted(StatusEvent):
+    """The exchange does not list these symbols of a market any more."""
+
+    event = "delisted"
+    market: str
+    symbols: tuple[str, ...]
+
+
 class EventSink(Protocol):
     """The port that takes status events. Any thread; never blocks, never raises."""
 

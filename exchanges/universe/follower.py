@@ -16,6 +16,7 @@ import structlog
 
 from exchanges.universe.listings import Listings, Read
 from exchanges.universe.selection import as_symbol, most_traded, quote_of
+from model.events import NO_EVENTS, EventSink
 from model.pacing import ThrottledLogger
 from model.pairs import Pair
 from model.ports import Listing, Symbols
@@ -71,9 +72,16 @@ class NameList(Protocol):
 
 
 def follow_symbols(
-    listing: Callable[[str], Listing], markets: Sequence[str], rules: SymbolRules, names: NameList
+    listing: Callable[[str], Listing],
+    markets: Sequence[str],
+    rules: SymbolRules,
+    names: NameList,
+    events: EventSink = NO_EVENTS,
 ) -> "SymbolFollower":
-    """A follower of the symbols of some markets; `listing(market)` opens nothing. ValueError for a wrong list."""
+    """A follower of the symbols of some markets; `listing(market)` opens nothing. ValueError for a wrong list.
+
+    `events` takes what the exchange lists and delists, followed or not, on the thread `listing`.
+    """
     loaded = () if rules.load_all else names.load()
     pre_market = rules.pre_market or not rules.load_all  # who names a symbol wants it before its listing, too
 
@@ -86,7 +94,7 @@ def follow_symbols(
         rules,
         loaded or rules.symbols,
         names.changed,
-        Listings(reads, rules.refresh_s, rules.quote),
+        Listings(reads, rules.refresh_s, rules.quote, events=events),
         read_of if rules.has_rest else None,
         is_file=bool(loaded),
     )

@@ -12,6 +12,7 @@ import structlog
 
 from exchanges.universe.names import ListedNames
 from exchanges.universe.selection import is_plausible
+from model.events import NO_EVENTS, Delisted, EventSink, Listed
 from model.pacing import CAP_S
 from model.pairs import Pair
 from model.ports import HistoryError
@@ -30,12 +31,22 @@ class Listings:
     """The newest listing of each market. All but `read_all` and `refresh` are for any thread."""
 
     def __init__(
-        self, reads: Mapping[str, Read], refresh_s: float, quote: str | None = None, *, reread_s: float = REREAD_S
+        self,
+        reads: Mapping[str, Read],
+        refresh_s: float,
+        quote: str | None = None,
+        *,
+        reread_s: float = REREAD_S,
+        events: EventSink = NO_EVENTS,
     ) -> None:
-        """`reads` block and raise HistoryError; `quote`: what a coin alone is quoted in, None: as is usual."""
+        """`reads` block and raise HistoryError; `quote`: what a coin alone is quoted in, None: as is usual.
+
+        `events` takes what is listed and delisted later.
+        """
         self.version = 0  # how often all of `reads` were read
         self.known = threading.Event()  # set once they were
         self._reads, self._refresh_s, self._quote, self._reread_s = dict(reads), refresh_s, quote, reread_s
+        self._events = events
         self._main = frozenset(reads)
         self._stop = threading.Event()
         self._latest: dict[str, tuple[Instrument, ...]] = {}
@@ -111,8 +122,8 @@ class Listings:
             if not self._stop.is_set():
                 log.warning("listing_unreadable", market=market, error=str(error))
             return False
-        before = {each.symbol for each in self._latest.get(market, ())}
-        if not is_plausible({each.symbol for each in found}, before) and market not in self._implausible:
+        before, now = ({each.symbol for each in some} for some in (self._latest.get(market, ()), found))
+        if not is_plausible(now, before) and market not in self._implausible:
             self._implausible.add(market)  # the same answer a second time counts
             log.warning("listing_implausible", market=market, before=len(before), found=len(found))
             return False
@@ -123,6 +134,10 @@ class Listings:
             (market, each.symbol): Pair(each.base, each.quote, each.is_dated) for each in found if each.base
         }
         self._sizes |= {(market, each.symbol): size for each in found if (size := each.contract_size) is not None}
+        if before and (came := now - before):
+            self._events.emit(Listed(market=market, symbols=tuple(sorted(came))))
+        if went := before - now:
+            self._events.emit(Delisted(market=market, symbols=tuple(sorted(went))))
         return True
 
     def _run(self) -> None:

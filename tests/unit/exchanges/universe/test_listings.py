@@ -10,6 +10,7 @@ from exchanges.universe.listings import Listings
 from model.pairs import Pair
 from model.ports import HistoryError
 from model.records import Instrument
+from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
 
 
@@ -18,7 +19,9 @@ class Markets:
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"linear": "ABCD", "spot": "AB"}
-        self.listings = Listings({market: partial(self.read, market) for market in self.answers}, 300.0)
+        self.events = RecordedEvents()
+        reads = {market: partial(self.read, market) for market in self.answers}
+        self.listings = Listings(reads, 300.0, events=self.events)
 
     def read(self, market: str) -> list[Instrument]:
         if isinstance(self.answers[market], Exception):
@@ -71,6 +74,26 @@ def test_half_an_answer_counts_the_second_time() -> None:
         assert markets.listings.read_all()
     assert markets.symbols("linear") == "A"
     assert [entry["event"] for entry in logs] == ["listing_implausible"]
+
+
+def test_what_is_listed_and_delisted_later_is_an_event_each() -> None:
+    """The first reading is none; nor is an answer that is not believed, nor one that could not be read."""
+    markets = Markets()
+    markets.listings.read_all()
+    markets.listings.read_all()
+    assert markets.events.names == []
+    markets.answers |= {"linear": "BCDEF", "spot": HistoryError("away")}
+    with capture_logs():
+        markets.listings.read_all()
+    expected = [
+        ("listed", {"market": "linear", "symbols": ["E", "F"]}),
+        ("delisted", {"market": "linear", "symbols": ["A"]}),
+    ]
+    assert markets.events.emitted == expected
+    markets.answers["linear"] = "B"
+    with capture_logs():
+        markets.listings.read_all()
+    assert markets.events.emitted == expected
 
 
 def test_without_rest_nothing_is_listed_and_nothing_fails() -> None:
