@@ -22,6 +22,7 @@ TEST_CERTIFICATE = (
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 BYBIT = "bybit"  # what settings named BYBIT_... are of
+LATER_FOLDERS = ("REDIS_BACKLOG_PATH", "LOG_FILE")  # not needed before Redis is away; checked as a file
 BYBIT_PREFIX = "/v5/public/"  # the paths of the exchange's own protocol
 
 Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked
@@ -99,13 +100,8 @@ def _cluster_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
 
 
 def _path_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
-    folders = [
-        ("FILE_CONSUMER_BASE_PATH", settings.file_consumer_base_path, "file" in settings.enabled_consumers),
-        ("PARQUET_PATH", settings.parquet_path, "parquet" in settings.enabled_consumers),
-        ("RAW_RECORD_PATH", settings.raw_record_path, settings.raw_record),
-    ]
-    for name, path, is_used in folders:
-        if is_used and not _is_writable_folder(path):
+    for name, path in settings.written_folders.items():
+        if name not in LATER_FOLDERS and not _is_writable_folder(path):
             default = f"{name}='{path}'"
             yield f"{shown.get(name, default)}: not writable; allowed: a folder this user may write"
     if settings.log_file is not None and not _is_writable_file(settings.log_file):
@@ -136,6 +132,7 @@ def warnings(settings: DerivedSettings) -> list[SettingWarning]:
         _symbols_warnings,
         _shard_warnings,
         _consumers_warnings,
+        _alert_warnings,
     )
     return [SettingWarning(*found) for part in parts for found in part(settings)]
 
@@ -225,3 +222,10 @@ def _consumers_warnings(settings: DerivedSettings) -> Warnings:
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
         if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
             yield "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
+
+
+def _alert_warnings(settings: DerivedSettings) -> Warnings:
+    if settings.alert_listings and not settings.has_alerts:
+        yield "ALERT_LISTINGS", "has no effect: set ALERT_URLS or ALERT_WEBHOOK"
+    if settings.alert_listings and settings.has_alerts and not settings.has_rest:
+        yield "ALERT_LISTINGS", "has no effect: what the exchange lists is not read"

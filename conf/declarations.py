@@ -70,6 +70,11 @@ FILES = Section("File output (file in ENABLED_CONSUMERS)")
 PARQUET = Section("Parquet output (parquet in ENABLED_CONSUMERS; pip install -r requirements-parquet.txt)")
 RECORDING = Section("Recording the raw feed")
 CONSOLE = Section("Console output (console in ENABLED_CONSUMERS)")
+ALERTS = Section(
+    "Alerts to a person",
+    "Outages, lost data and full disks, told by the services that ALERT_URLS and ALERT_WEBHOOK name; test them with "
+    "python main.py alert-test",
+)
 PROCESS = Section("The process")
 
 
@@ -347,6 +352,23 @@ class Declarations(BaseModel):
     console_live: values.ConsoleLive = CONSOLE(
         "auto", "A table that redraws in place instead of lines; auto where the output is a terminal"
     )
+
+    alert_urls: values.AlertUrls | None = ALERTS(
+        None,
+        "Services as apprise writes them, with commas or spaces between them, as in tgram://token/chat, discord://..., "
+        "mailto://...; needs pip install -r requirements-alerts.txt",
+    )
+    alert_webhook: values.SecretUrl | None = ALERTS(
+        None, "http:// or https:// address that takes each alert as a POST of JSON: text, title, event and more"
+    )
+    alert_heartbeat_url: values.SecretUrl | None = ALERTS(
+        None, "Address that is requested once a minute while data comes, for a service that misses it: healthchecks.io"
+    )
+    alert_after: values.Seconds = ALERTS(60.0, "Seconds that streams or an output are down before that is told")
+    alert_max_per_hour: values.AlertCount = ALERTS(
+        20, "Alerts an hour at most; what is held back is summed up in a later one, and the last are kept for ends"
+    )
+    alert_listings: values.Switch = ALERTS(False, "Tell of symbols that the exchange lists and delists")
 
     log_level: values.LogLevel = PROCESS("info", "The least severe lines that are logged", STREAMER)
     log_format: values.LogFormat = PROCESS(

@@ -143,6 +143,23 @@ class DerivedSettings(Declarations):
         return not NEED_REDIS.isdisjoint(self.outputs)
 
     @property
+    def has_alerts(self) -> bool:
+        """Whether any service takes alerts."""
+        return self.alert_urls is not None or self.alert_webhook is not None
+
+    @property
+    def written_folders(self) -> dict[str, Path]:
+        """The folders that are written to, by the settings that name them."""
+        used = {
+            "FILE_CONSUMER_BASE_PATH": (self.file_consumer_base_path, "file" in self.outputs),
+            "PARQUET_PATH": (self.parquet_path, "parquet" in self.outputs),
+            "RAW_RECORD_PATH": (self.raw_record_path, self.raw_record),
+            "REDIS_BACKLOG_PATH": (self.redis_backlog_path, self.uses_redis),
+            "LOG_FILE": (self.log_file and self.log_file.parent, self.log_file is not None),
+        }
+        return {name: path for name, (path, is_used) in used.items() if is_used and path is not None}
+
+    @property
     def websocket_clients(self) -> int:
         """How many clients the WSS output may have; 0 without it."""
         return self.websocket_max_clients if "websocket" in self.outputs else 0

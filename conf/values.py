@@ -36,6 +36,8 @@ HOST = re.compile(r"[^\s/@:?#\[\]\\,;\"']+")
 REDIS_OPTIONS = frozenset(
     name for kind in (AbstractConnection, Connection, SSLConnection) for name in inspect.signature(kind).parameters
 )
+ALERT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+ALERT_URL_BREAK = re.compile(rf"[\s,]+(?={ALERT_URL.pattern})")
 LOG_FIELDS = ("asctime", "levelname", "name", "message", "threadName", "process", "filename", "lineno", "funcName")
 
 Market = Literal["linear", "inverse", "spot"]
@@ -207,6 +209,23 @@ def _redis_endpoint(url: SecretStr) -> SecretStr:
     return url
 
 
+def split_alert_urls(text: str) -> tuple[str, ...]:
+    """The URLs of a list with commas or spaces between them; a comma within one stays in it."""
+    return tuple(part.strip(", \t\n") for part in ALERT_URL_BREAK.split(text.strip()) if part.strip(", \t\n"))
+
+
+def _alert_urls(urls: SecretStr) -> SecretStr:
+    parts = split_alert_urls(urls.get_secret_value())
+    if not parts or not all(ALERT_URL.fullmatch(part) for part in parts):
+        raise ValueError("each must begin with the name of a service and ://, and have no spaces")
+    return urls
+
+
+def _secret_url(url: SecretStr) -> SecretStr:
+    split_url(url.get_secret_value().strip(), ("http", "https"))
+    return SecretStr(url.get_secret_value().strip())
+
+
 def _host(text: str) -> str:
     if "://" in text:
         raise ValueError("a whole address, with its scheme, is for the setting that ends in _URL")
@@ -290,6 +309,11 @@ BybitPaths = Annotated[Literal["off", "auth", "open"], LOWERED]
 Cluster = Annotated[Literal["off", "kind", "symbol"], LOWERED]
 Text = Annotated[str, Allowed("text")]
 Secret = Annotated[SecretStr, Allowed("text", is_secret=True)]
+AlertUrls = Annotated[
+    SecretStr, AfterValidator(_alert_urls), Allowed("URLs as apprise has them, with commas or spaces", is_secret=True)
+]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Allowed("http://host/... or https://...", is_secret=True)]
+AlertCount = Annotated[int, Field(ge=2, le=10_000), Allowed("a whole number from 2: one alert, and its end")]
 File = Annotated[Path, Allowed("a path")]
 ServerPath = Annotated[str, _must(lambda path: path.startswith("/"), "it must begin with /"), Allowed("a path as in /")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _text(_log_level)]

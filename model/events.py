@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
 REASON_CHARACTERS = 200  # of an error's text in an event
+STOPPED, NOT_WANTED = "stopped", "not wanted any more"  # reasons of a disconnect that was asked for
 
 _JSON_NAMES = {"from_ms": "from", "until_ms": "until"}
 

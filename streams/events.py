@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from model.clock import now_ms
 from model.events import (
+    NOT_WANTED,
     REASON_CHARACTERS,
     Connected,
     Disconnected,
@@ -61,7 +62,7 @@ class StreamEvents:
         for topic in known:
             del self._up[topic]
         if known:
-            self._emit(known, Disconnected(reason="not wanted any more"))
+            self._emit(known, Disconnected(reason=NOT_WANTED))
 
     def quarantined(self, topic: str, message: str) -> None:
         """Emit that the exchange refused a topic."""

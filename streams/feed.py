@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from model.batches import batches, check_fits
-from model.events import NO_EVENTS, EventSink
+from model.events import NO_EVENTS, STOPPED, EventSink
 from model.pacing import LogThrottle
 from model.ports import Callback, Dial, Observe, Report, Symbols, ignore_time
 from model.protocol import KindFrames, StreamProtocol, TradeKeys
@@ -99,7 +99,7 @@ class MarketFeed:
         events = self._events(kind, desired)
         if self.is_market_wide(kind) and kind != "topics":
             events.symbols = lambda: sorted(desired.names)
-        reason = "stopped"
+        reason = STOPPED
         try:
             self._run(kind, desired, callback, events)
         except Exception as error:
