@@ -51,6 +51,8 @@ def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> in
         return audit(asked)
     if asked.command == "relay":
         return relay()
+    if asked.command == "alert-test":
+        return alert_test()
     if asked.dry_run or asked.check_config:
         return dry_run(streams, subscribe, is_offline=asked.check_config)
     return run(streams, subscribe)
@@ -64,6 +66,13 @@ def run(streams: Streams, subscribe: Subscribe, settings: Settings | None = None
 def relay(settings: Settings | None = None) -> int:
     """Run the outputs but those in Redis, on what collectors publish there, until asked to stop; the exit code."""
     return run_service(settings, OutputRelay)
+
+
+def alert_test() -> int:
+    """Send a message to each service that takes alerts, and print whether it was taken; returns the exit code."""
+    from app.alerts.trial import send_test  # apprise is an extra
+
+    return send_test()
 
 
 def dry_run(
@@ -126,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands (none: collect)")
     commands.add_parser("run", help="collect until SIGTERM, SIGINT or SIGHUP")
     commands.add_parser("relay", help="run the outputs but those in Redis, on what many collectors publish there")
+    commands.add_parser("alert-test", help="send a message to each service that takes alerts")
     add_arguments(
         commands.add_parser(
             "audit",

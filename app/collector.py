@@ -9,11 +9,12 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from aggregation.service import KlineService
+from app.alerts.build import build_alerts
 from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
@@ -29,7 +30,7 @@ from app.options import (
     symbol_rules,
     trade_rules,
 )
-from app.pipeline import Pipeline, Pipelines, TakeMarker, one_by_one
+from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from app.venue_checks import check_settings, has_markets
 from callbacks.payload import PayloadCallback
@@ -59,6 +60,9 @@ from streams import (
     Target,
 )
 from streams.shard import Shard
+
+if TYPE_CHECKING:
+    from app.alerts.service import AlertService
 
 NONE_LISTED = "none is listed as the settings ask for"
 UNREADABLE = "what the exchange lists cannot be read, and nothing can be collected without it: is REST_URL reached?"
@@ -91,6 +95,7 @@ class Collector:
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
         self.events = EventFanout()
+        self.alerts: AlertService | None = None
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -99,7 +104,7 @@ class Collector:
         self.descriptors = Descriptors()
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
-        self.outputs = build_or_every_error(self._build_outputs, *checks)
+        self.outputs = build_or_every_error(self._build_outputs, self._build_alerts, *checks)
         self.events.add(self.outputs)
         self._rest_of = rest_of(settings, self._venue)
         self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
@@ -107,6 +112,7 @@ class Collector:
         self.decoder = self._build_decoder()
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
         self.is_running = True
+        self._problem: Exit | None = None
         self.streams = self._build_streams(streams)
         rules = symbol_rules(settings, self._venue)
         self.symbols = follow_symbols(self._rest_of, settings.markets, rules, coins, self.events)
@@ -152,6 +158,8 @@ class Collector:
         if problem := self.choose_symbols(stop):
             return problem
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
+        if self.alerts:
+            self.alerts.start()
         if not self.outputs.open():
             return Exit.OUTPUT_UNREACHABLE
         self._backfill()
@@ -171,6 +179,12 @@ class Collector:
 
     def tick(self) -> Exit | None:
         """Follow STREAMS and the listing, revive streams; an exit code where a part is lost that the process needs."""
+        if self.alerts:
+            self.alerts.tick()
+        self._problem = self._look_after()
+        return self._problem
+
+    def _look_after(self) -> Exit | None:
         if (choice := self.symbols.take()) is not None:
             self._follow(choice)
         if self.streams.tick():
@@ -187,19 +201,23 @@ class Collector:
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that must live; the streams' are revived instead."""
-        owners = (self.outputs, self.klines, self.decoder, self.symbols)
+        owners = (self.outputs, self.klines, self.decoder, self.symbols, self.alerts)
         return [thread for owner in owners if owner for thread in owner.threads()]
 
     def stop(self) -> Exit:
         """Stop streams first, then drain the aggregator, then flush the outputs, under one deadline."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
+        if self.alerts:
+            self.alerts.begin_stop(self._problem.reason if self._problem else None)
         self.rest.stop()
         self.symbols.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
         alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
         alive += self.outputs.stop(aggregator_by_s, begin_s + limit_s)
+        if self.alerts:
+            self.alerts.join(begin_s + limit_s)
         self.is_running = False
         self.faults.flush()
         return exit_of_stop(alive, limit_s)
@@ -217,6 +235,7 @@ class Collector:
             "faults": self.faults.counts(),
             **self.outputs.stats(),
             "envelopes": self.decoder.stats() if self.decoder else None,
+            **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }
 
@@ -278,6 +297,11 @@ class Collector:
         )
         return OutputService(options, events=self.events)
 
+    def _build_alerts(self) -> None:
+        if (alerts := build_alerts(self.settings, self)) is not None:
+            self.alerts = alerts
+            self.events.add(alerts)
+
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         publisher = self.outputs.manager.redis
         options = stream_options(self.settings, self._venue)
@@ -321,7 +345,7 @@ class Collector:
         service = KlineService(
             kline_options(settings, self._venue),
             ClockSampler(self._decoder_of, self.rest.clock.observe),
-            self.outputs,
+            KlineFanout(self.outputs, self.alerts) if self.alerts else self.outputs,
             self.rest,
             report=report,
             contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this

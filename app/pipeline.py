@@ -6,8 +6,8 @@ Called on stream threads with what one read of a socket brought: nothing here bl
 import threading
 from collections.abc import Callable, Sequence
 
-from model.ports import PutAll
-from model.records import FeedMarker
+from model.ports import KlineSink, PutAll
+from model.records import FeedMarker, Kline
 
 TakeMarker = Callable[[FeedMarker], object]
 
@@ -45,6 +45,18 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<pipeline of {self.market} {self.kind}>"
+
+
+class KlineFanout:
+    """The KlineSink that hands each batch of klines to several, in order."""
+
+    def __init__(self, *sinks: KlineSink) -> None:
+        self._sinks = sinks
+
+    def put(self, market: str, klines: Sequence[Kline]) -> None:
+        """Hand them to each."""
+        for sink in self._sinks:
+            sink.put(market, klines)
 
 
 class Pipelines:

@@ -1,0 +1,58 @@
+"""The alerts of a collector, made of its settings. What they need is imported where they are asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+from conf.settings import Settings
+from conf.values import split_alert_urls
+
+if TYPE_CHECKING:
+    from app.alerts.service import AlertService
+    from app.alerts.services import ServiceOptions
+    from app.collector import Collector
+
+
+def build_alerts(settings: Settings, collector: "Collector") -> "AlertService | None":
+    """Return the alerts, None where no setting asks for any; ValueError for services that cannot be.
+
+    Reads nothing of `collector` yet, which is about to be built.
+    """
+    if not (settings.has_alerts or settings.alert_heartbeat_url):
+        return None
+    from app.alerts.planner import PlannerOptions
+    from app.alerts.service import AlertOptions, AlertService, Sources
+
+    name = " ".join([settings.exchange, "+".join(settings.markets), settings.shard_name]).rstrip()
+    options = AlertOptions(
+        PlannerOptions(
+            settings.exchange,
+            name,
+            after_s=settings.alert_after,
+            most_per_hour=settings.alert_max_per_hour,
+            listings=settings.alert_listings,
+            has_klines=settings.enable_klines_stream,
+        ),
+        service_options(settings),
+        heartbeat_url=_secret(settings.alert_heartbeat_url),
+        folders=settings.written_folders,
+    )
+
+    def audit() -> Any:
+        auditor = collector.klines.auditor if collector.klines else None
+        return auditor.stats()["intervals"] if auditor else {}
+
+    def streams() -> set[str]:
+        return {stream.name for stream in collector.streams.supervisor.status()}
+
+    return AlertService(options, Sources(streams=streams, audit=audit))
+
+
+def service_options(settings: Settings) -> "ServiceOptions":
+    """Where alerts go."""
+    from app.alerts.services import ServiceOptions
+
+    urls = split_alert_urls(_secret(settings.alert_urls) or "")
+    return ServiceOptions(settings.exchange, urls, _secret(settings.alert_webhook))
+
+
+def _secret(value: Any) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,185 @@
+"""The alerts of a collector: events and klines in on any thread, a look each second on main, messages out by threads.
+
+Owner of the threads `alerts` and `heartbeat`. Costs a message nothing: what happens seldom is handed over in queues.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.alerts.disks import Disks
+from app.alerts.heartbeat import Heartbeat
+from app.alerts.outages import Key, Problem
+from app.alerts.planner import Alert, AlertPlanner, PlannerOptions
+from app.alerts.sender import Sender
+from app.alerts.services import ServiceOptions, build_services
+from model.clock import now_ms
+from model.events import StatusEvent
+from model.records import Kline
+
+LOOK_S = 1.0  # between two looks, at most a tenth of ALERT_AFTER
+EVENTS_MOST = 20_000  # waiting for main; it takes them four times a second
+STOP_S = 2.0  # so long a stop waits for messages at most
+LASTED_S = 600.0  # a process that ended sooner was restarted by what will restart it again and again
+STATES = {  # reasons of app/health.py that no event tells
+    "stream_silent": "no data of",
+    "aggregator_behind": "klines behind",
+    "clock_unknown": "the exchange's time unknown",
+}
+
+Reasons = Sequence[Mapping[str, Any]]
+"""Why a collector is not ready, as app/health.py has it: reason, what, since (ms)."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class AlertOptions:
+    """What is told, where to, and which `folders` are watched, by the settings that name them."""
+
+    planner: PlannerOptions
+    services: ServiceOptions
+    heartbeat_url: str | None = field(default=None, repr=False)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What main asks the collector for.
+
+    `streams()`: the names of those that are wanted; `audit()`: figures by interval; `reasons()`: why it is not ready,
+    any thread.
+    """
+
+    streams: Callable[[], Collection[str]] = tuple
+    audit: Callable[[], Mapping[str, Mapping[str, Any]]] = dict
+    reasons: Callable[[], Reasons] = tuple
+
+
+class AlertService:
+    """An EventSink and a KlineSink. Raises ValueError for services that cannot be; starts nothing before `start`."""
+
+    def __init__(self, options: AlertOptions, sources: Sources, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sources, self._clock = sources, clock
+        self._abort = threading.Event()
+        services = build_services(options.services, self._abort)
+        self._disks, self._full = Disks(options.folders), dict[str, str]()
+        self._planner = AlertPlanner(options.planner)
+        self._sender = Sender(services, self._look_at_disks) if services else None
+        url = options.heartbeat_url
+        self._heartbeat = Heartbeat(url, lambda: not self._sources.reasons()) if url else None
+        self._events: deque[tuple[float, int, StatusEvent]] = deque(maxlen=EVENTS_MOST)
+        self._klines: deque[tuple[float, str, list[Kline]]] = deque(maxlen=EVENTS_MOST)
+        self._audited: dict[str, int] = {}
+        self._look_s = min(LOOK_S, options.planner.after_s / 10)
+        self._looked_s = float("-inf")
+        self._begun_s = clock()
+        self._is_stopping = False
+
+    # -- any thread ------------------------------------------------------------------------------------
+
+    def emit(self, event: StatusEvent) -> None:
+        """Take one event; never blocks."""
+        if self._sender and not self._is_stopping:
+            self._events.append((self._clock(), now_ms(), event))
+
+    def put(self, market: str, klines: Sequence[Kline]) -> None:
+        """Take a batch of closed klines: those that are incomplete, and revisions; never blocks."""
+        if self._sender and (odd := [kline for kline in klines if kline.revision or not kline.complete]):
+            self._klines.append((self._clock(), market, odd))
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start, as a field of a log line."""
+        beats = {"heartbeats": self._heartbeat.sent, "failed": self._heartbeat.failed} if self._heartbeat else {}
+        return (self._sender.stats() if self._sender else {}) | beats
+
+    # -- main ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads."""
+        for owner in (self._sender, self._heartbeat):
+            if owner:
+                owner.start()
+
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that must live."""
+        return [thread for owner in (self._sender, self._heartbeat) if owner for thread in owner.threads()]
+
+    def tick(self) -> None:
+        """Look, about once a second, what is to be told."""
+        now_s = self._clock()
+        if self._sender is None or now_s - self._looked_s < self._look_s:
+            return
+        self._looked_s = now_s
+        self._take_waiting()
+        self._planner.look("disk", {name: Problem(text) for name, text in self._full.items()}, now_s)
+        self._planner.look("state", self._states(now_s), now_s)
+        self._look_at_audit(now_s)
+        self._send(self._planner.step(now_s, now_ms(), self._sources.streams))
+
+    def begin_stop(self, problem: str | None) -> None:
+        """Tell that what is open will have no end, and have everything sent; does not wait.
+
+        `problem`: why the collector ends without being asked to, which is told too, unless it has only just begun.
+        """
+        self._is_stopping, now_s = True, self._clock()
+        if self._sender:
+            self._take_waiting()
+            told = problem if now_s - self._begun_s >= LASTED_S else None
+            self._send(self._planner.stop(now_s, now_ms(), told))
+            self._sender.begin_stop()
+
+    def join(self, deadline_s: float) -> None:
+        """Wait a moment for what is sent, until `deadline_s` (monotonic) at most."""
+        deadline_s = min(deadline_s, time.monotonic() + STOP_S)
+        if self._sender:
+            self._sender.join(deadline_s)
+        self._abort.set()
+        if self._heartbeat:
+            self._heartbeat.stop(deadline_s)
+
+    def _take_waiting(self) -> None:
+        while self._events:
+            at_s, at_ms, event = self._events.popleft()
+            self._planner.take(event, at_s, at_ms)
+        while self._klines:
+            at_s, market, klines = self._klines.popleft()
+            self._planner.take_klines(market, klines, at_s)
+
+    def _send(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            log.warning("alert", about=alert.event, incident=alert.incident, title=alert.title, text=alert.text)
+            if self._sender:
+                self._sender.put(alert)
+
+    def _states(self, now_s: float) -> dict[str, Problem]:
+        """What else is wrong. A silent class whose connection is opened anew for that is silent still."""
+        known, found, at_ms = self._planner.outages.subjects, {}, now_ms()
+        for each in self._sources.reasons():
+            what = str(each["what"])
+            name = STATES.get("stream_silent" if each["reason"] == "stream_down" else each["reason"])
+            if name is None:
+                continue
+            if each["reason"] in ("stream_silent", "stream_down"):
+                name = f"{name} {what.partition(':')[0]}"
+            is_new = not ((subject := known.get(Key("state", name))) and subject.is_down)
+            if each["reason"] != "stream_down" or not is_new:
+                found[name] = Problem(what, now_s - (at_ms - each["since"]) / 1000)
+        return found
+
+    def _look_at_audit(self, now_s: float) -> None:
+        for interval, figures in self._sources.audit().items():
+            different = int(figures["different"]) + int(figures.get("unknown", 0))
+            if new := different - self._audited.get(interval, 0):
+                self._audited[interval] = different
+                self._planner.audited(interval, new, now_s)
+
+    def _look_at_disks(self) -> None:
+        """The thread `alerts`, for a disk may hang."""
+        self._full = self._disks.look()
