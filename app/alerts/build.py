@@ -1,17 +1,25 @@
 """The alerts of a collector, made of its settings. What they need is imported where they are asked for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from aggregation.service import KlineService
 from conf.settings import Settings
 from conf.values import split_alert_urls
+from streams import StreamService
 
 if TYPE_CHECKING:
     from app.alerts.service import AlertService
     from app.alerts.services import ServiceOptions
-    from app.collector import Collector
 
 
-def build_alerts(settings: Settings, collector: "Collector") -> "AlertService | None":
+class Told(Protocol):
+    """What is told of: a Collector."""
+
+    streams: StreamService
+    klines: KlineService | None
+
+
+def build_alerts(settings: Settings, collector: Told) -> "AlertService | None":
     """Return the alerts, None where no setting asks for any; ValueError for services that cannot be.
 
     Reads nothing of `collector` yet, which is about to be built.
@@ -37,8 +45,8 @@ def build_alerts(settings: Settings, collector: "Collector") -> "AlertService | 
     )
 
     def audit() -> Any:
-        auditor = collector.klines.auditor if collector.klines else None
-        return auditor.stats()["intervals"] if auditor else {}
+        klines = collector.klines
+        return klines.auditor.stats()["intervals"] if klines and klines.auditor else {}
 
     def streams() -> set[str]:
         return {stream.name for stream in collector.streams.supervisor.status()}

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
@@ -96,10 +96,11 @@ def test_at_most_so_many_an_hour_and_every_begin_has_its_end_all_the_same(seed, 
     timeline = Timeline(has_klines=False, most_per_hour=most)
     Exchange(seed, timeline).run(2 * 3600, mean_s=60)
     assert most_in_an_hour([at_s for at_s, _ in timeline.alerts]) <= most
-    begins = [alert.incident for alert in (alert for _, alert in timeline.alerts) if alert.event == "begin"]
-    ends = [alert.incident for alert in (alert for _, alert in timeline.alerts) if alert.event == "end"]
-    assert begins
-    assert sorted(begins) == sorted(ends)
+    begins, ends = (
+        Counter(alert.incident for _, alert in timeline.alerts if alert.event == event) for event in ("begin", "end")
+    )
+    assert begins == ends
+    assert set(begins.values()) == {1}
     assert any("Held back before this" in text for text in timeline.texts)
 
 
