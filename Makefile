@@ -27,7 +27,7 @@ endure: .venv/.installed  ## an hour of faults on the real process: memory, thre
 	$(PY) -m benchmarks.endure
 
 test: lint types  ## lint, types and all tests; fails when no test ran. Several at once: most of them wait for sockets
-	$(PY) -m pytest -n 6 $(PYTEST_ARGS)
+	$(PY) -m pytest -n 6 --dist worksteal $(PYTEST_ARGS)
 
 unit: .venv/.installed-test  ## the tests of one module each: no sleep, no socket, no server
 	$(PY) -m pytest $(PYTEST_ARGS) tests/unit
