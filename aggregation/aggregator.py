@@ -125,6 +125,8 @@ class Aggregator(clock.ThreadOwner):
         self._wants_open: Callable[[], bool] = lambda: False
         self._offer_open: Publish = lambda _market, _klines: None
         self._open_every_s, self._open_due_s = IDLE_S, 0.0
+        self._step_begun_s: float | None = None  # of the one that runs now, monotonic
+        self._step_took_s = 0.0
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
     def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
@@ -162,11 +164,6 @@ class Aggregator(clock.ThreadOwner):
         self._wake.set()
         return clock.join_by(self._thread, deadline)
 
-    def late_trades(self) -> dict[str, int]:
-        """Trades since the start that came after their window had closed, by market, whatever became of them."""
-        tables = self.tables.items()
-        return {market: table.counts.late_amended + table.counts.late_dropped for market, table in tables}
-
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""
         counts: Counter[str] = Counter(failures=self.failures, spliced=self.spliced, unspliced=self.unspliced)
@@ -177,13 +174,25 @@ class Aggregator(clock.ThreadOwner):
             counts["waiting"] += len(self.queues[market])
         return dict(counts)
 
+    def behind_s(self, now_s: float) -> float:
+        """How long the step of now, or else the last one, takes: all that came before it is counted after it."""
+        begun_s = self._step_begun_s
+        return self._step_took_s if begun_s is None else max(self._step_took_s, now_s - begun_s)
+
+    def last_close_ms(self, market: str, symbol: str, step_ms: int) -> int | None:
+        """The end of the last closed window of a symbol; None where none has closed yet. Any thread, a moment old."""
+        table = self.tables.get(market)
+        return table.last_close_ms(symbol, step_ms) if table else None
+
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.arm()
             if not any(map(len, self.queues.values())):
                 self._wake.wait(self.until_due_s())
             self._wake.is_armed = False
+            self._step_begun_s = begun_s = time.monotonic()
             self.step()
+            self._step_begun_s, self._step_took_s = None, time.monotonic() - begun_s
             self.offer_open_klines(time.monotonic())
             self._stop.wait(min(BATCH_PAUSE_S, self.until_due_s()))
             self.await_reads_done()

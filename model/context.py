@@ -53,6 +53,7 @@ class StreamContext:
         self.name = name
         self.collector = collector
         self.market: str | None = None  # of the exchange's stream that runs here now
+        self.streamed: tuple[str, str] | None = None  # market and kind of what runs here, or ran last
         self.stop = threading.Event()
         self.state = "starting"
         self.stats = StreamStats()

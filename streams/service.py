@@ -130,6 +130,7 @@ class StreamService:
             events=events,
             owns=self._owns,
             refusal=self._refusal,
+            streamed=self._streamed,
         )
 
     def feed(self, market: str | None = None) -> Feed:
@@ -146,6 +147,7 @@ class StreamService:
         self._warn_of_duplicates(set(channels_of(request, target, self._options.depth)))
         context = current()
         before, context.market = context.market, target.market
+        context.streamed = target.market, request.kind
         try:
             self.feed(target.market).run(
                 request.kind, request.symbols, target.take, depth=request.depth or self._options.depth
@@ -196,12 +198,6 @@ class StreamService:
         """How many connections are desired."""
         return len(self._streams)
 
-    def quarantined(self) -> dict[tuple[str, ...], int]:
-        """How many topics the exchange refuses now, by market and kind. Any thread."""
-        with self._lock:
-            feeds = list(self._feeds.items())
-        return {(market, kind): count for market, feed in feeds for kind, count in feed.quarantined().items()}
-
     def stats(self) -> dict[str, int]:
         """Counters since the start, as fields of a log line. Any thread."""
         streams, combined = self.supervisor.status(), self.plan.combined
@@ -227,6 +223,11 @@ class StreamService:
         except ValueError as error:
             return str(error)
         return None
+
+    def _streamed(self, entry: StreamEntry) -> tuple[str, str] | None:
+        """The market and kind that an entry streams; None for a function of the user's, which shows when it runs."""
+        request = self._request_of(entry.func, entry.args, entry.kwargs)
+        return (self._target_of(request).market, request.kind) if request else None
 
     def _owns(self, entry: StreamEntry) -> bool:
         return is_planned(entry.source) or self.shard.owns(entry.name)

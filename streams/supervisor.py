@@ -26,7 +26,10 @@ ABORT_AGAIN_S = 0.1  # an abort between two steps of a connect finds no socket y
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """The state of one stream for a log line or a metric. Ages in seconds, None before the first message."""
+    """The state of one stream for a log line or a metric. Ages in seconds, None before the first message.
+
+    `market` and `kind` are None of a user's function that has not streamed yet.
+    """
 
     name: str
     state: str
@@ -35,6 +38,13 @@ class StreamStatus:
     failures: int
     revivals: int
     last_data_age_s: float | None
+    market: str | None = None
+    kind: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is connected and subscribed."""
+        return self.state == "live"
 
 
 @dataclass
@@ -54,7 +64,7 @@ class _Running:
         context, stats = self.context, self.context.stats
         age_s = None if stats.last_message_s is None else now_s - stats.last_message_s
         counts = stats.messages, stats.connects, context.failures, self.revivals
-        return StreamStatus(context.name, context.state, *counts, age_s)
+        return StreamStatus(context.name, context.state, *counts, age_s, *(context.streamed or (None, None)))
 
 
 class Supervisor:
@@ -74,11 +84,13 @@ class Supervisor:
         events: EventSink = NO_EVENTS,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
         refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
+        streamed: Callable[[StreamEntry], tuple[str, str] | None] = lambda _entry: None,
     ) -> None:
         """`events` takes the streams that ended for good, on their threads or on main.
 
         Entries that `owns` refuses are another process's to run. `refusal` returns why an entry cannot be run at all:
-        it is logged like a malformed one, and checked again at every tick.
+        it is logged like a malformed one, and checked again at every tick. `streamed` returns the market and kind of an
+        entry, where they are known before it runs.
         """
         self._streams = streams
         self._delay_s = reconnect_delay_s
@@ -87,7 +99,7 @@ class Supervisor:
         self._collector = collector  # what the threads of streams find in their context
         self._events = events
         self._owns = owns
-        self._refusal = refusal
+        self._refusal, self._streamed = refusal, streamed
         self._running: dict[str, _Running] = {}
         self._ending: list[_Running] = []
         self._reported: dict[int, str] = {}
@@ -183,6 +195,7 @@ class Supervisor:
 
     def _add(self, entry: StreamEntry) -> _Running:
         context = StreamContext(entry.name, collector=self._collector)
+        context.streamed = self._streamed(entry)
         backoff = Backoff(self._delay_s, self._cap_s)
         return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._events))
 

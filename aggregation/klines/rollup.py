@@ -19,6 +19,7 @@ from aggregation.klines.closed import CONTRACT, FROM_EXCHANGE, NO_WINDOW
 from aggregation.klines.contracts import UNKNOWN, SizeOf, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
 from aggregation.klines.records import klines_of, turnover_scale
+from aggregation.klines.retired import NEVER
 from aggregation.klines.symbols import Symbols
 from aggregation.klines.windows import IntervalWindows
 from aggregation.recovery.coverage import CoverageGaps
@@ -140,6 +141,22 @@ class IntervalRollup:
             if len(rows):
                 bars = b.empty_bars(rows, until[rows], levels[0].dtype)
                 yield from self.add_bars(bars, unverified_until)
+
+    def last_close_ms(self, symbol: str, step_ms: int) -> int | None:
+        """The end of the last window that has closed: each is over that ends where the base's open one begins.
+
+        Any thread: reads single numbers, which are replaced, and arrays, which grow by being replaced.
+        """
+        row = self.symbols.row_of(symbol)
+        if row is None or row >= len(self.symbols.is_wide):
+            return None
+        for level in self._levels_of(row):
+            closed_ms, open_bars = level.prev_close_ms, self.base_of(row).open_bars
+            if level.interval.step_ms == step_ms and row < min(len(closed_ms), open_bars.shape[1]):
+                opened_ms = int(open_bars[b.START, row])
+                if opened_ms != NO_WINDOW and closed_ms[row] != NEVER:
+                    return level.interval.window_start(opened_ms)
+        return None
 
     def open_klines(self) -> list[Kline]:
         """Every kline that is open, as it is now; none of them is complete. Changes nothing."""

@@ -62,6 +62,10 @@ class Symbols:
             self._add(symbols)
             return np.fromiter(map(row_of, symbols), np.int64, len(symbols))
 
+    def row_of(self, symbol: str) -> int | None:
+        """The row of a symbol; None where it has none. Any thread."""
+        return self._row_of.get(symbol)
+
     def known(self, symbols: Sequence[str]) -> set[int]:
         """The rows of the symbols that have one."""
         return {self._row_of[symbol] for symbol in symbols if symbol in self._row_of}

@@ -98,6 +98,10 @@ class KlineTable:
         """Windows left out because a symbol was silent for longer than can be filled in."""
         return self._rollup.skipped_windows
 
+    def last_close_ms(self, symbol: str, step_ms: int) -> int | None:
+        """The end of the last window of an interval that has closed; None where none has. Any thread."""
+        return self._rollup.last_close_ms(symbol, step_ms)
+
     # -- trades ---------------------------------------------------------------------------------------
 
     def add(self, trades: TradeBatch, now_ms: int | None = None) -> list[Kline]:

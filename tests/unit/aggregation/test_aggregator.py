@@ -369,3 +369,30 @@ def test_trades_inserted_at_the_start_are_an_event_where_the_first_candle_lacked
 
     assert harness.aggregator.spliced == 1
     assert [(fields["from"], fields["until"]) for fields in events.of("repaired")] == expected
+
+
+def test_the_end_of_the_last_closed_window_is_known_by_interval():
+    """None before one has closed, nor of what is not there; symbols without trades close theirs too."""
+    harness = Harness("1m", "5m", "1M")
+    last = harness.aggregator.last_close_ms
+    harness.mark(feed_up(("BTCUSDT",), T0))
+    harness.put(1_000)
+    harness.step(59_000)
+    assert last("linear", "BTCUSDT", MINUTE) is None
+    harness.step(3 * MINUTE + 2_000)
+    assert last("linear", "BTCUSDT", MINUTE) == T0 + 3 * MINUTE
+    first_end_ms = parse_interval("5m").window_end(parse_interval("5m").window_start(T0))
+    harness.step(first_end_ms - T0 + 2_000)
+    assert last("linear", "BTCUSDT", 5 * MINUTE) == first_end_ms
+    assert last("linear", "BTCUSDT", 0) is None
+    assert last("linear", "BTCUSDT", 1) is last("linear", "NOPE", MINUTE) is last("spot", "BTCUSDT", MINUTE) is None
+
+
+def test_a_step_that_takes_long_shows_while_it_runs_and_after():
+    """What came before it is counted after it."""
+    aggregator = Harness().aggregator
+    assert aggregator.behind_s(100.0) == 0.0
+    aggregator._step_begun_s = 90.0
+    assert aggregator.behind_s(100.0) == 10.0
+    aggregator._step_begun_s, aggregator._step_took_s = None, 11.0
+    assert aggregator.behind_s(200.0) == 11.0
