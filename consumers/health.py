@@ -5,6 +5,7 @@ failures must last, with no success between them.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -29,6 +30,14 @@ class ConsumerStats:
     extra: dict[str, float] = field(default_factory=dict)
 
 
+class SinkOutage(NamedTuple):
+    """An output that does not work, why, and since when (wall clock)."""
+
+    sink: str
+    reason: str
+    since_ms: int
+
+
 class SinkHealth:
     """The state of the output `sink`. Times `_s` are monotonic.
 
@@ -48,8 +57,15 @@ class SinkHealth:
         self._log = OutageLog() if is_logged else None
         self._failing_since: tuple[float, int] | None = None  # monotonic seconds, wall ms: the first failure in a row
         self._lost_before = 0
+        self._reason = ""
         self.is_down = False
         self.outages = 0
+
+    @property
+    def outage(self) -> SinkOutage | None:
+        """What is wrong now; any thread, a moment old."""
+        since, reason = self._failing_since, self._reason
+        return SinkOutage(self._sink, reason, since[1]) if self.is_down and since else None
 
     def failed(self, error: BaseException, lost: int, now_s: float, *, is_lasting: bool = False) -> None:
         """Record a failure; `lost` counts what was refused or dropped so far.
@@ -65,10 +81,10 @@ class SinkHealth:
         if self._log and (held := self._log.down(now_s)) is not None:
             log.warning(self._down, error=str(error), error_type=type(error).__name__, held_back=held)
         if not self.is_down:
+            self._reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
             self.is_down = True
             self.outages += 1
-            reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
-            self._events.emit(SinkDown(sink=self._sink, reason=reason, from_ms=since_ms))
+            self._events.emit(SinkDown(sink=self._sink, reason=self._reason, from_ms=since_ms))
 
     def works(self, lost: int, now_s: float = 0.0, *, klines_waiting: int | None = None) -> bool:
         """Record a success, such as an envelope that was taken; returns whether it ends an outage.

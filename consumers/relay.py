@@ -62,6 +62,8 @@ class Relay(ThreadOwner):
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._subscriber: Any = None
         self.received = self.refused = self.connects = 0
+        self.down_since_s: float | None = time.monotonic()
+        """Since when it is not connected; None while it is. Any thread."""
 
     def stop(self, deadline_s: float) -> bool:
         """End; False where the thread still runs at `deadline_s` (monotonic)."""
@@ -87,6 +89,7 @@ class Relay(ThreadOwner):
                     log.warning("relay_down", error=str(error), error_type=type(error).__name__, held_back=held)
             except Exception:  # the thread's outermost loop: the next connection may be sound
                 self._logger.exception("relay_failed")
+            self.down_since_s = self.down_since_s or time.monotonic()
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
 
@@ -102,6 +105,7 @@ class Relay(ThreadOwner):
             self._subscriber = subscriber
             subscriber.subscribe(*self._channels)
             self.connects += 1
+            self.down_since_s = None
             if self._outages.up() or self.connects == 1:
                 log.info("relay_up", channels=self._channels)
             while not self._stopping.is_set():

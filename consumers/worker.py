@@ -58,7 +58,7 @@ class Worker(ThreadOwner):
         self._stop_at_s = float("inf")
         self._was_cut = False
         self._logger = ThrottledLogger(log)
-        self._health = SinkHealth(name, events, lasting_s=lasting_s)
+        self.health = SinkHealth(name, events, lasting_s=lasting_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{name}", daemon=True)
 
@@ -157,10 +157,10 @@ class Worker(ThreadOwner):
             error = error or await self._call(self.consumer.start, event="consumer_setup_failed")
             self._failure = f"{type(error).__name__}: {error}" if error else None
             if error is None:
-                self._health.works(self._lost())
+                self.health.works(self._lost())
                 self._settled.set()
                 return True
-            self._health.failed(error, self._lost(), time.monotonic(), is_lasting=True)
+            self.health.failed(error, self._lost(), time.monotonic(), is_lasting=True)
             self._settled.set()
             backoff.attempts += 1
             await self._sleep(backoff.delay_s())
@@ -218,9 +218,9 @@ class Worker(ThreadOwner):
 
     def _record_health(self, error: BaseException | None, lost: int) -> None:
         if error is None:
-            self._health.works(lost)
+            self.health.works(lost)
         else:
-            self._health.failed(error, lost, time.monotonic())
+            self.health.failed(error, lost, time.monotonic())
 
     def _lost(self) -> int:
         return self._errors + self._queue.dropped

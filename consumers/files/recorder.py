@@ -100,7 +100,7 @@ class RawRecorder(ThreadOwner):
         )
         self._logger = ThrottledLogger(log)
         self._failures = FailureLog("recorder")
-        self._health = SinkHealth("recorder", events, lasting_s=options.lasting_s)
+        self.health = SinkHealth("recorder", events, lasting_s=options.lasting_s)
         self._stopping = threading.Event()
         self._stop_at_s = float("inf")
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -223,7 +223,7 @@ class RawRecorder(ThreadOwner):
             if not self._attempt(lambda: self._append(now)):
                 return
         if is_finished:
-            self._health.works(self._lost)
+            self.health.works(self._lost)
             self._failures.recovered(time.monotonic())
 
     def _append(self, now: datetime) -> None:
@@ -261,7 +261,7 @@ class RawRecorder(ThreadOwner):
         except OSError as error:
             now_s = time.monotonic()
             self._retry_at_s = now_s + self._options.retry_s
-            self._health.failed(error, self._lost, now_s)
+            self.health.failed(error, self._lost, now_s)
             self._failures.failed(error, now_s)
             return False
         return True

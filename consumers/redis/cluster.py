@@ -145,7 +145,7 @@ class ClusterPublisher(Publisher):
         return 0  # no step leaves one in flight
 
     def _on_all_back(self) -> None:
-        if self._health.is_down:
+        if self.health.is_down:
             self._hold_until_s = time.monotonic() + self._options.subscribers_wait_s
         elif self._was_whole:
             return

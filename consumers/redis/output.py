@@ -39,7 +39,7 @@ class RedisOutput(ThreadOwner):
         self.raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
         self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
-        self._health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
+        self.health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
         self._logger = ThrottledLogger(log)
         self._lost = 0  # raw messages that left the queue, and got no reply that they arrived
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)
@@ -84,7 +84,7 @@ class RedisOutput(ThreadOwner):
         waiting, backlog = len(self._klines), self._backlog
         figures = {
             "connected": float(self.is_connected),
-            "outages": self._health.outages,
+            "outages": self.health.outages,
             "klines_delivered": klines_delivered,
             "klines_waiting": waiting,
             "klines_on_disk": backlog.on_disk,
@@ -135,7 +135,7 @@ class RedisOutput(ThreadOwner):
         self._pause()
 
     def _record_down(self, error: Exception) -> None:
-        self._health.failed(error, self._dropped(), time.monotonic())
+        self.health.failed(error, self._dropped(), time.monotonic())
 
     def _finish(self) -> None:
         """Close the connection; save what is unsent."""

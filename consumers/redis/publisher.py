@@ -99,7 +99,7 @@ class Publisher(RedisOutput):
             log.info("redis_unsent_klines_found", messages=found)
 
     def _record_up(self, klines_waiting: int) -> None:
-        if not self._health.works(self._dropped(), time.monotonic(), klines_waiting=klines_waiting):
+        if not self.health.works(self._dropped(), time.monotonic(), klines_waiting=klines_waiting):
             log.info("redis_up")  # for the first time
 
     def _save_unsent(self, raw_in_flight: int) -> None:

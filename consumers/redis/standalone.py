@@ -138,7 +138,7 @@ class RedisPublisher(Publisher):
         link.open()
         self._session = session = Session(link, self._state)
         self._checkpoint.connected()
-        if self._health.is_down or self._is_server_new:
+        if self.health.is_down or self._is_server_new:
             self._is_server_new = False
             self._klines.pause(session.opened_s + self._options.subscribers_wait_s)
         self._record_up(len(self._klines))

@@ -174,7 +174,7 @@ class RedisStreamsWriter(RedisOutput):
         self._delivered += count
         self._backoff.attempts = 0
         if is_whole:
-            self._health.works(self._dropped(), time.monotonic())
+            self.health.works(self._dropped(), time.monotonic())
 
     def _refuse(self, error: Exception, count: int) -> None:
         self._refused += count
