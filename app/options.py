@@ -3,7 +3,8 @@
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.service import KlineOptions
@@ -18,7 +19,9 @@ from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
-from consumers.web.options import WebSocketOptions
+from consumers.web.http import Routes, Sessions
+from consumers.web.klines import KlineFeed
+from consumers.web.options import WebOptions
 from exchanges.contract import Endpoints, MarketRest, TradeRules, Venue
 from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules
@@ -30,6 +33,16 @@ from model.protocol import StreamProtocol
 from model.records import Kind
 from streams import Connects, FeedOptions, HandoverTimes, StreamOptions
 
+
+class WebParts(NamedTuple):
+    """What the web server serves beside envelopes."""
+
+    routes: Routes = MappingProxyType({})
+    sessions: Sessions = MappingProxyType({})
+    klines: KlineFeed | None = None
+
+
+NO_WEB_PARTS = WebParts()
 SymbolsOf = Callable[[str], Collection[str]]
 
 
@@ -121,13 +134,14 @@ def output_options(
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
     names_exchange: bool = False,
+    web: WebParts = NO_WEB_PARTS,
 ) -> OutputOptions:
     """Return the options of all outputs.
 
     `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
     returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
     listed pair, `descriptors()` the number of the first descriptor that no websocket client may have. `names_exchange`:
-    the console's lines say of which exchange they are.
+    the console's lines say of which exchange they are. `web`: what the web server serves beside envelopes.
     """
     return OutputOptions(
         exchange=settings.exchange,
@@ -144,9 +158,10 @@ def output_options(
             console=ConsoleOptions(
                 live=settings.console_live, status=status, pair_of=pair_of, names_exchange=names_exchange
             ),
-            websocket=_websocket(settings, symbols, descriptors),
+            websocket=_websocket(settings, symbols, descriptors, web if settings.enable_web else NO_WEB_PARTS),
             storage=_storage(settings, owns, pair_of),
             history=_redis_streams(settings),
+            has_web=settings.enable_web,
         ),
         recorder=_recorder(settings) if settings.raw_record else None,
         embedded=_embedded(settings),
@@ -213,8 +228,8 @@ def _recorder(settings: Settings) -> RecorderOptions:
     )
 
 
-def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[], int]) -> WebSocketOptions:
-    return WebSocketOptions(
+def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[], int], web: WebParts) -> WebOptions:
+    return WebOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
         path=settings.websocket_path,
@@ -224,11 +239,15 @@ def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[],
         tls_key=settings.websocket_tls_key,
         compression=settings.websocket_compression,
         client_queue=settings.websocket_client_queue,
-        max_clients=settings.websocket_max_clients,
+        max_clients=settings.websocket_clients,
         descriptors=descriptors,
         dialect=_dialect(settings, symbols),
         dialect_is_open=settings.websocket_bybit_paths == "open",
         open_klines_s=settings.websocket_open_klines_interval,
+        may_move="websocket_port" not in settings.model_fields_set,
+        routes=web.routes,
+        sessions=web.sessions,
+        klines=web.klines,
     )
 
 

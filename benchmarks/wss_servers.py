@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import structlog
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from consumers.web.options import WebSocketOptions
-from consumers.web.server import WebSocketConsumer
+from consumers.web.options import WebOptions
+from consumers.web.server import WebServer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.records import Kline
@@ -63,8 +63,8 @@ class Ours:
     """The collector's output on its own thread."""
 
     def __init__(self) -> None:
-        options = WebSocketOptions(port=0, user=USER, key=KEY, max_clients=2_000)
-        self._consumer = WebSocketConsumer(options)
+        options = WebOptions(port=0, user=USER, key=KEY, max_clients=2_000)
+        self._consumer = WebServer(options)
         self._worker = Worker(self._consumer, "websocket")
         self._worker.start()
         self._worker.wait_settled(time.monotonic() + SETTLE_S)

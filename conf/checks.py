@@ -24,6 +24,7 @@ URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 BYBIT = "bybit"  # what settings named BYBIT_... are of
 LATER_FOLDERS = ("REDIS_BACKLOG_PATH", "LOG_FILE")  # not needed before Redis is away; checked as a file
 BYBIT_PREFIX = "/v5/public/"  # the paths of the exchange's own protocol
+NO_TLS = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
 
 Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked
 Warnings = Iterator[tuple[str, str]]  # names and advice
@@ -163,13 +164,18 @@ def _exchange_warnings(settings: DerivedSettings) -> Warnings:
 def _websocket_warnings(settings: DerivedSettings) -> Warnings:
     if "websocket" not in settings.enabled_consumers:
         if settings.websocket_url:
-            yield "WEBSOCKET_URL", "has no effect: add websocket to ENABLED_CONSUMERS"
+            yield "WEBSOCKET_URL", "gives clients no envelopes: add websocket to ENABLED_CONSUMERS"
+        elif settings.enable_web and not is_loopback(settings.websocket_host):
+            if not (settings.wss_auth_user and settings.wss_auth_key):
+                advice = "answers only /livez and /readyz: set WSS_AUTH_USER and WSS_AUTH_KEY for the page and /metrics"
+                yield "WEBSOCKET_HOST", advice
+            elif not settings.websocket_tls_cert:
+                yield "WEBSOCKET_HOST", NO_TLS
         if settings.websocket_bybit_paths != "off":
             yield "WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
     elif not is_loopback(settings.websocket_host):
         if not settings.websocket_tls_cert:
-            advice = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT"
-            yield "WEBSOCKET_HOST", f"{advice} and _KEY"
+            yield "WEBSOCKET_HOST", NO_TLS
         if settings.websocket_bybit_paths == "open":
             yield "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
 

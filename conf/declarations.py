@@ -65,7 +65,7 @@ CONNECTIONS = Section(
 KLINES = Section("Klines")
 ENVELOPES = Section("What goes out")
 REDIS = Section("Redis")
-WEBSOCKET = Section("WebSocket output (websocket in ENABLED_CONSUMERS)")
+WEBSOCKET = Section("Web server: page, health, metrics, and the WebSocket output (websocket in ENABLED_CONSUMERS)")
 FILES = Section("File output (file in ENABLED_CONSUMERS)")
 PARQUET = Section("Parquet output (parquet in ENABLED_CONSUMERS; pip install -r requirements-parquet.txt)")
 RECORDING = Section("Recording the raw feed")
@@ -278,13 +278,20 @@ class Declarations(BaseModel):
         1.0, "Seconds after which waiting changes are written anyway", STREAMER
     )
 
+    enable_web: values.Switch = WEBSOCKET(
+        True,
+        "Serve the page, /livez, /readyz and /metrics: on this machine to everybody, elsewhere behind the login of "
+        "WSS_AUTH_USER and WSS_AUTH_KEY, but for /livez and /readyz",
+    )
     websocket_url: values.WebsocketEndpoint | None = WEBSOCKET(
         None, "The whole address as wss://host:port/path or ws://...; wins over host, port and path below", STREAMER
     )
     websocket_host: values.Host = WEBSOCKET(
         "127.0.0.1", "Address to listen on; 0.0.0.0 is every network of this machine", STREAMER
     )
-    websocket_port: values.ListenPort = WEBSOCKET(9500, "Port to listen on; 0 is any free one", STREAMER)
+    websocket_port: values.ListenPort = WEBSOCKET(
+        9500, "Port to listen on; 0 is any free one; not set and taken, the next free one is", STREAMER
+    )
     websocket_path: values.ServerPath = WEBSOCKET("/", "Path", STREAMER)
     websocket_tls_cert: values.File | None = WEBSOCKET(
         None, "Certificate as a PEM file; set with the key, it turns TLS on", STREAMER
@@ -312,8 +319,12 @@ class Declarations(BaseModel):
     websocket_open_klines_interval: values.Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"
     )
-    wss_auth_user: values.Text | None = WEBSOCKET(None, "User that clients log in with; required", STREAMER)
-    wss_auth_key: values.Secret | None = WEBSOCKET(None, "Key that clients log in with; required", STREAMER)
+    wss_auth_user: values.Text | None = WEBSOCKET(
+        None, "User that clients log in with; required by the WebSocket output", STREAMER
+    )
+    wss_auth_key: values.Secret | None = WEBSOCKET(
+        None, "Key that clients log in with; required by the WebSocket output", STREAMER
+    )
 
     file_consumer_base_path: values.File = FILES(Path("output/file_consumer"), "Folder", STREAMER)
     file_consumer_retention_hours: values.Hours = FILES(4.0, "Hours after which files are removed", STREAMER)

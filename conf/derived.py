@@ -14,6 +14,7 @@ from conf.names import SettingWarning
 
 LEGACY_COINS = Path("config/coins.json")  # an earlier system's list, which is read too
 FIRST_EXCHANGE = "bybit"  # its keys under REDIS_MAIN_KEY have no exchange: programs read them from before the others
+PAGE_SOCKETS = 200  # pages, probes and scrapes; a browser opens some six at a time
 NEED_REDIS = frozenset({"redis", "storage", "history"})  # outputs
 
 
@@ -161,8 +162,10 @@ class DerivedSettings(Declarations):
 
     @property
     def websocket_clients(self) -> int:
-        """How many clients the WSS output may have; 0 without it."""
-        return self.websocket_max_clients if "websocket" in self.outputs else 0
+        """How many sockets the web server may have; few where it sends no envelopes, 0 without it."""
+        if "websocket" in self.outputs:
+            return self.websocket_max_clients
+        return min(PAGE_SOCKETS, self.websocket_max_clients) if self.enable_web else 0
 
     @property
     def envelope_types(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ settings: the options are records that app/options.py makes.
 """
 
 import asyncio
+import dataclasses
 import importlib
 import inspect
 import sys
@@ -22,14 +23,14 @@ from consumers.base import BaseConsumer
 from consumers.console.console import ConsoleConsumer, ConsoleOptions
 from consumers.files.jsonl import FileConsumer, FileOptions
 from consumers.files.parquet import ParquetConsumer, ParquetOptions
-from consumers.health import LASTING_S, ConsumerStats
+from consumers.health import LASTING_S, ConsumerStats, SinkOutage
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
-from consumers.web.options import WebSocketOptions
-from consumers.web.server import WebSocketConsumer
+from consumers.web.options import WebOptions
+from consumers.web.server import WebServer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
@@ -54,16 +55,20 @@ Output = Worker | RedisPublisher | ClusterPublisher | RedisStreamsWriter
 
 @dataclass(frozen=True)
 class ConsumerOptions:
-    """The options of the built-in outputs, and how long one must fail to count as down."""
+    """The options of the built-in outputs, and how long one must fail to count as down.
+
+    `has_web`: the web server runs also where `websocket` is not enabled.
+    """
 
     redis: RedisOptions = field(default_factory=RedisOptions)
     file: FileOptions = field(default_factory=FileOptions)
     parquet: ParquetOptions = field(default_factory=ParquetOptions)
     console: ConsoleOptions = field(default_factory=ConsoleOptions)
-    websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    websocket: WebOptions = field(default_factory=WebOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
     history: RedisStreamsOptions = field(default_factory=RedisStreamsOptions)
     lasting_s: float = LASTING_S
+    has_web: bool = False
 
 
 class ConsumerManager:
@@ -82,7 +87,10 @@ class ConsumerManager:
         self._options, self._events = options or ConsumerOptions(), events
         self.redis: RedisPublisher | ClusterPublisher | None = None
         self.history: RedisStreamsWriter | None = None
+        self.web: WebServer | None = None
+        """The web server, whether it sends envelopes or not."""
         self._storage: Worker | None = None
+        self._web_alone: Worker | None = None  # without envelopes
         self._outputs: list[Output] = []
         errors: list[str] = []
         for name in dict.fromkeys(enabled):
@@ -90,6 +98,11 @@ class ConsumerManager:
                 self._outputs.append(self._build(name))
             except ValueError as error:
                 errors += str(error).splitlines() or [f"ENABLED_CONSUMERS: {name!r} is refused by its own validate"]
+        if self.web is None and self._options.has_web:
+            try:
+                self._web_alone = self._build_web(dataclasses.replace(self._options.websocket, serves_envelopes=False))
+            except ValueError as error:
+                errors += str(error).splitlines()
         if errors:
             raise ConsumerSettingsError(errors)
 
@@ -110,6 +123,7 @@ class ConsumerManager:
 
         Waits for them up to `limit_s`, or until `stop` is set.
         """
+        self.start_web()
         for output in self._outputs:
             output.start()
         deadline_s = time.monotonic() + limit_s
@@ -118,6 +132,11 @@ class ConsumerManager:
             if isinstance(output, Worker) and (reason := output.wait_settled(deadline_s, stop)):
                 failed[output.name] = reason
         return failed
+
+    def start_web(self) -> None:
+        """Start the web server that sends no envelopes, which can tell of a start that takes long; once."""
+        if self._web_alone and self._web_alone.threads()[0].ident is None:
+            self._web_alone.start()
 
     def publish(self, envelope: Envelope) -> None:
         """Send one envelope to every output; never blocks."""
@@ -136,11 +155,11 @@ class ConsumerManager:
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that must live."""
-        return [thread for output in self._outputs for thread in output.threads()]
+        return [thread for output in self._all() for thread in output.threads()]
 
     def stop(self, deadline_s: float) -> list[str]:
         """Flush and end every output, redis last; returns those not finished by `deadline_s` (monotonic)."""
-        others = [output for output in self._outputs if output is not self.redis]
+        others = [output for output in self._all() if output is not self.redis]
         now_s = time.monotonic()
         share = OTHERS_SHARE if self.redis else 1.0
         others_by_s = now_s + max(0.0, deadline_s - now_s) * share
@@ -160,6 +179,18 @@ class ConsumerManager:
         """Return the figures of every output by name."""
         return {output.name: output.stats() for output in self._outputs}
 
+    def outages(self) -> list[SinkOutage]:
+        """Return the outputs that do not work now."""
+        return [outage for output in self._outputs if (outage := output.health.outage)]
+
+    def _all(self) -> list[Output]:
+        return [*self._outputs, *([self._web_alone] if self._web_alone else [])]
+
+    def _build_web(self, options: WebOptions) -> Worker:
+        self.web = WebServer(options)
+        self.web.validate()
+        return Worker(self.web, options.name, self._events, self._options.lasting_s)
+
     def _build(self, name: str) -> Output:
         if name == "redis":
             publisher = RedisPublisher if self._options.redis.cluster == "off" else ClusterPublisher
@@ -169,6 +200,8 @@ class ConsumerManager:
         if name == "history":
             self.history = RedisStreamsWriter(self._options.history, self._events)
             return self.history
+        if name == "websocket":
+            return self._build_web(self._options.websocket)
         if name in CONSUMERS:
             consumer = CONSUMERS[name](self._options)
         elif ":" in name:
@@ -240,7 +273,6 @@ CONSUMERS: dict[str, Callable[[ConsumerOptions], BaseConsumer]] = {
     "file": lambda options: FileConsumer(options.file),
     "parquet": lambda options: ParquetConsumer(options.parquet),
     "console": lambda options: ConsoleConsumer(options.console),
-    "websocket": lambda options: WebSocketConsumer(options.websocket),
     "storage": lambda options: StorageConsumer(options.storage),
 }
-BUILT_IN = ("redis", *CONSUMERS, "history")  # the first and the last have threads of their own
+BUILT_IN = ("redis", "file", "parquet", "console", "websocket", "storage", "history")

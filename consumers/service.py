@@ -15,13 +15,16 @@ from typing import Any
 import structlog
 
 from consumers.files.recorder import RawRecorder, RecorderOptions
+from consumers.health import SinkOutage
 from consumers.manager import ConsumerManager, ConsumerOptions
 from consumers.redis.channels import raw_channel, status_channel
 from consumers.redis.embedded import EmbeddedSupervisor, start_embedded
 from consumers.redis.options import EmbeddedOptions
+from consumers.web.server import WebServer
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import EventSink, StatusEvent
+from model.ports import KlineSink
 from model.records import Kline, Record
 
 KLINES_PER_ENVELOPE = 100  # a message of 30 kB; a boundary of the whole market is many, none of them huge
@@ -71,6 +74,7 @@ class OutputService:
         self.manager = ConsumerManager(options.enabled, options.consumers, events or self)
         self.recorder = RawRecorder(options.recorder, events or self) if options.recorder else None
         self._embedded: EmbeddedSupervisor | None = None
+        self._kline_sinks: tuple[KlineSink, ...] = (websocket.klines,) if websocket.klines else ()
         self._status_channel = status_channel(options.exchange).encode()
 
     # -- main's thread ---------------------------------------------------------------------------------
@@ -87,6 +91,33 @@ class OutputService:
         if is_new and self.manager.redis:
             self.manager.redis.expect_subscribers()
         return True
+
+    @property
+    def web(self) -> WebServer | None:
+        """The web server: its `port` and `url` once it listens."""
+        return self.manager.web
+
+    def start_web(self) -> None:
+        """Start the web server before the other outputs, where it sends no envelopes."""
+        self.manager.start_web()
+
+    def open_kline_takers(self) -> tuple[Callable[[], bool], Callable[[str, Sequence[Kline]], None]] | None:
+        """Return whether open klines are wanted now, and what takes them; None where nothing ever does."""
+        bridge, feed = self.raw_bridge, self._options.consumers.websocket.klines
+        if bridge is None and feed is None:
+            return None
+
+        def offer(market: str, klines: Sequence[Kline]) -> None:
+            for taker in (bridge, feed):
+                if taker:
+                    taker.offer_open(market, klines)
+
+        return lambda: bool((bridge and bridge.has_subscribers) or (feed and feed.has_viewers)), offer
+
+    def outages(self) -> list[SinkOutage]:
+        """Return the outputs that do not work now; any thread."""
+        recorder = self.recorder.health.outage if self.recorder else None
+        return [*self.manager.outages(), *([recorder] if recorder else [])]
 
     def tick(self) -> bool:
         """Keep the embedded server running; False, and a log line, where that cannot be."""
@@ -159,6 +190,8 @@ class OutputService:
         """Send closed klines to every output, in envelopes of bounded size."""
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):
             self.manager.publish(self._envelope(market, "klines", klines[first : first + KLINES_PER_ENVELOPE]))
+        for sink in self._kline_sinks:
+            sink.put(market, klines)
 
     def send_records(self, market: str, data_type: str, records: Sequence[Record]) -> None:
         """Send records to every output, or to the storage alone where their type is only stored."""

@@ -13,10 +13,9 @@ from http import HTTPStatus
 
 import msgspec
 import structlog
-from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from consumers.web.options import WebSocketOptions
+from consumers.web.options import WebOptions
 from consumers.web.sockets import GuardedConnection
 from model.dialect import Dialect
 from model.pacing import ThrottledLogger
@@ -73,27 +72,30 @@ NO_LOGIN = Login("", "")  # of a client that needs none, or has used HTTP Basic
 class Authenticator:
     """Decides for each connection whether it is served."""
 
-    def __init__(self, options: WebSocketOptions) -> None:
+    def __init__(self, options: WebOptions) -> None:
         self.throttle = options.login_throttle
         self.timed_out = 0
         self._options = options
         self._credentials = Credentials(options.user, options.key)
         self._logger = ThrottledLogger(log)
 
-    async def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Check HTTP Basic before the handshake is answered; a request without it is accepted for now."""
-        assert isinstance(connection, GuardedConnection)
+    async def check_basic(
+        self, connection: GuardedConnection, request: Request, *, is_required: bool = False
+    ) -> Response | None:
+        """Check HTTP Basic before a request is answered; one without it is accepted for now, unless `is_required`."""
         header = request.headers.get_all("Authorization")
-        if not header:
+        if not header and not is_required:
             return None
-        if blocked_s := self.throttle.blocked_for_s(connection.address):
+        if header and (blocked_s := self.throttle.blocked_for_s(connection.address)):
             response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins\n")
             response.headers["Retry-After"] = str(int(blocked_s) + 1)
             return response
         if len(header) == 1 and self._credentials.match_basic(header[0]):
             return None
-        await self._wrong(connection, "wrong HTTP Basic credentials")
-        response = connection.respond(HTTPStatus.UNAUTHORIZED, "wrong user or key\n")
+        if header:
+            await self._wrong(connection, "wrong HTTP Basic credentials")
+        text = "wrong user or key\n" if header else "log in with WSS_AUTH_USER and WSS_AUTH_KEY\n"
+        response = connection.respond(HTTPStatus.UNAUTHORIZED, text)
         response.headers["WWW-Authenticate"] = 'Basic realm="klines"'
         return response
 

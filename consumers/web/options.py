@@ -12,6 +12,8 @@ from pathlib import Path
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 from consumers.web.dialect import RawFeedBridge
+from consumers.web.http import Routes, SessionFactory, Sessions
+from consumers.web.klines import KlineFeed
 from consumers.web.login_throttle import LoginThrottle
 from model.dialect import Dialect
 
@@ -22,13 +24,15 @@ WINDOW_BITS, DEFLATE_MEMORY = 12, 5  # of deflate: 4 KB see all of a small messa
 
 
 @dataclass(frozen=True)
-class WebSocketOptions:
+class WebOptions:
     """The options of the server: address, login, bounds. Port 0 takes a free one; TLS needs both certificate and key.
 
     `compression` is deflate (negotiated), gzip (binary messages) or none. `descriptors()` is the number of the first
     descriptor that no client may have: it is kept for streams, files and the rest. `dialect` is the exchange's own
     protocol, where it is served beside ours, without a login where `dialect_is_open`; `bridge` brings its raw payloads
-    and open klines.
+    and open klines. `serves_envelopes`: the output of the collector's own protocol is served, which needs a login;
+    `routes` and `sessions` are what else is, `klines` what brings those of sessions. `may_move`: a port that is taken
+    is left for the next free one.
     """
 
     host: str = "127.0.0.1"
@@ -48,13 +52,33 @@ class WebSocketOptions:
     open_klines_s: float = 1.0
     login_throttle: LoginThrottle = field(default_factory=LoginThrottle)
     bridge: RawFeedBridge = field(default_factory=RawFeedBridge)
+    serves_envelopes: bool = True
+    may_move: bool = False
+    routes: Routes = field(default_factory=dict)
+    sessions: Sessions = field(default_factory=dict)
+    klines: KlineFeed | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the output: `websocket` where it sends envelopes."""
+        return "websocket" if self.serves_envelopes else "web"
+
+    @property
+    def has_login(self) -> bool:
+        """Whether anybody can log in."""
+        return bool(self.user and self.key)
 
     def dialect_of(self, path: str) -> Dialect | None:
         """Return the dialect where `path` is one of its paths."""
         return self.dialect if self.dialect and path in self.dialect.paths else None
 
+    def session_of(self, path: str) -> SessionFactory | None:
+        """Return what begins a session on `path`, where that is not a path of envelopes or of the dialect."""
+        is_other = (self.serves_envelopes and path == self.path) or self.dialect_of(path)
+        return None if is_other else self.sessions.get(path)
 
-def tls_errors(options: WebSocketOptions) -> list[str]:
+
+def tls_errors(options: WebOptions) -> list[str]:
     """Return one line per mistake of the certificate."""
     if (options.tls_cert is None) != (options.tls_key is None):
         return ["WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: both or neither"]
@@ -65,7 +89,7 @@ def tls_errors(options: WebSocketOptions) -> list[str]:
     return []
 
 
-def tls_context(options: WebSocketOptions) -> ssl.SSLContext | None:
+def tls_context(options: WebOptions) -> ssl.SSLContext | None:
     """Return the server's TLS context; None where no certificate is given."""
     if options.tls_cert is None:
         return None

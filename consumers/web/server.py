@@ -1,33 +1,40 @@
-"""The web output: a WebSocket server that sends every envelope to every authenticated client that wants it.
+"""The web server: HTTP and WebSockets on one port.
 
-`consumer-websocket` thread (its event loop). Sends nothing before a login, encodes nothing twice, and never waits for a
-client: one that falls behind is closed. Logs no credentials. Serves the exchange's own protocol too, by a dialect.
+The event loop of the thread `consumer-websocket`, where it is the output that sends envelopes to authenticated
+clients, else of `consumer-web`. Sends nothing before a login, encodes nothing twice, and never waits for a client: one
+that falls behind is closed. Logs no credentials. Serves the exchange's own protocol too, by a dialect.
 """
 
 import asyncio
 import contextlib
+import errno
+import inspect
 import logging
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import ClassVar, NamedTuple
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.http11 import Request, Response
 
 from consumers.base import BaseConsumer
+from consumers.web.access import Access, is_upgrade
 from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
 from consumers.web.client import CHUNK_BYTES, Client
 from consumers.web.dialect import DialectFanout, DialectPeer
 from consumers.web.envelopes import LastClosed, publish
 from consumers.web.fanout import Fanout
 from consumers.web.frames import GZIP, PLAIN, Answer, Coding
+from consumers.web.http import HttpAnswer, HttpRequest, Session, SessionFactory, route_of
 from consumers.web.native import SHUTDOWN, NativeSession
-from consumers.web.options import WebSocketOptions, deflate, tls_context, tls_errors
+from consumers.web.options import WebOptions, deflate, tls_context, tls_errors
 from consumers.web.sockets import GuardedConnection, Sockets
 from model.dialect import Dialect
 from model.envelope import Envelope
-from model.pacing import ThrottledLogger
+from model.pacing import Backoff, ThrottledLogger
 
 log = structlog.get_logger()
 
@@ -37,19 +44,35 @@ CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read ca
 SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what was sent before it to see the reason
 IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
 GOING_AWAY = 1001
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+PORTS_TRIED = 50  # the one of the settings, and those behind it
+PORT_REMEDY = "end what listens there, or set WEBSOCKET_PORT to a free port; it is tried again"
+BIND_FIRST_S, BIND_CAP_S = 1.0, 60.0  # pauses between attempts to bind a port that is taken
 
 # Of its own and never at DEBUG, where the library would write out headers and first messages: the key.
 _library_log = logging.getLogger("consumers.web.server.library")
 _library_log.setLevel(logging.CRITICAL)  # scanners fail handshakes all day; we count and log what matters
 
 
-class WebSocketConsumer(BaseConsumer):
+class FanoutSession(NamedTuple):
+    """The session of a client of a fan-out."""
+
+    received: Callable[[str | bytes], object]
+    client: Client
+    fanout: Fanout
+
+    def closed(self) -> None:
+        """Take the client out."""
+        self.fanout.leave(self.client)
+
+
+class WebServer(BaseConsumer):
     """The server and its clients."""
 
     queue_size: ClassVar[int] = 50_000  # envelopes: tickers of a whole market come beside the klines
 
-    def __init__(self, options: WebSocketOptions) -> None:
-        super().__init__("websocket")
+    def __init__(self, options: WebOptions) -> None:
+        super().__init__(options.name)
         self._options = options
         self._fanout = Fanout()
         self._dialect_fanout = DialectFanout()
@@ -57,11 +80,13 @@ class WebSocketConsumer(BaseConsumer):
         self._last_closed = LastClosed()
         self._sockets = Sockets(options.max_clients, options.descriptors)
         self._authenticator = Authenticator(options)
+        self._access = Access(options, self._authenticator)
         self._closing: set[asyncio.Task[None]] = set()
         self._open_klines: asyncio.Task[None] | None = None
+        self._binding: asyncio.Task[None] | None = None
         self._server: Server | None = None
         self._clients: dict[Client, bool] = {}  # whether it uses the dialect
-        self._connections = self._slow = 0
+        self._connections = self._requests = self._slow = 0
         self._logger = ThrottledLogger(log)
 
     # -- any thread ------------------------------------------------------------------------------------
@@ -69,14 +94,16 @@ class WebSocketConsumer(BaseConsumer):
     def validate(self) -> None:
         """Raise ValueError naming every setting that is missing or wrong."""
         options = self._options
-        dialect = options.dialect_of(options.path)
-        wrong = [
-            *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
-            *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
-            *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
-            *([f"WEBSOCKET_PATH: {options.path} is {dialect.name}'s"] if dialect else []),
-            *tls_errors(options),
-        ]
+        wrong = tls_errors(options)
+        if options.serves_envelopes:
+            dialect = options.dialect_of(options.path)
+            wrong = [
+                *(["WSS_AUTH_USER: required by the websocket output"] if not options.user else []),
+                *(["WSS_AUTH_KEY: required by the websocket output"] if not options.key else []),
+                *(["WEBSOCKET_PATH: must begin with /"] if not options.path.startswith("/") else []),
+                *([f"WEBSOCKET_PATH: {options.path} is {dialect.name}'s"] if dialect else []),
+                *wrong,
+            ]
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -87,6 +114,15 @@ class WebSocketConsumer(BaseConsumer):
             return None
         return int(self._server.sockets[0].getsockname()[1])
 
+    @property
+    def url(self) -> str | None:
+        """Where a browser on this machine finds it; None while no port is bound."""
+        port, host = self.port, self._options.host
+        if host in EVERY_ADDRESS:
+            host = "127.0.0.1"
+        scheme = "https" if self._options.tls_cert else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/" if port else None
+
     def counters(self) -> dict[str, float]:
         """Return clients and groups of equal filters now, and counts since the start."""
         authenticator, throttle = self._authenticator, self._authenticator.throttle
@@ -95,6 +131,7 @@ class WebSocketConsumer(BaseConsumer):
             "groups": len(self._fanout) + len(self._dialect_fanout),
             "sockets": len(self._sockets),
             "connections": self._connections,
+            "requests": self._requests,
             "refused": throttle.wrong + throttle.blocked + authenticator.timed_out,
             "turned_away": self._sockets.turned_away,
             "closed_slow": self._slow,
@@ -105,17 +142,58 @@ class WebSocketConsumer(BaseConsumer):
     # -- the consumer's event loop ---------------------------------------------------------------------
 
     async def setup(self) -> None:
-        """Bind; raises OSError where the port is taken."""
+        """Bind; raises OSError where the port is taken. Without envelopes nobody asked for it: it tries again later."""
+        try:
+            await self._bind()
+        except OSError as error:
+            if self._options.serves_envelopes:
+                raise
+            self._binding = asyncio.ensure_future(self._bind_later(error))
+
+    async def _bind_later(self, error: OSError) -> None:
+        where = {"host": self._options.host, "port": self._options.port}
+        log.warning("web_not_listening", **where, error=error.strerror, remedy=PORT_REMEDY)
+        backoff = Backoff(BIND_FIRST_S, BIND_CAP_S, floor=0.5)
+        while self._server is None:
+            await asyncio.sleep(backoff.next_s())
+            with contextlib.suppress(OSError):
+                await self._bind()
+
+    async def _bind(self) -> None:
+        """Bind the port of the options, or where it may move and is taken, the next free one."""
+        first = self._options.port
+        most = PORTS_TRIED if self._options.may_move and first else 1
+        for port in range(first, min(first + most, 65_536)):
+            try:
+                server = await self._serve(port)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or port == min(first + most, 65_536) - 1:
+                    raise
+        self._sockets.guard(server.server)
+        await server.start_serving()
+        self._server = server
+        if self._dialect:
+            self._dialect.start(self._dialect_fanout)
+            self._bridge.start(self._dialect)
+            self._open_klines = asyncio.ensure_future(self._send_open_klines(self._dialect))
+        if self._options.klines:
+            self._options.klines.start()
+        moved = {"taken": first} if first and self.port != first else {}
+        name = f"{self._options.name}_listening"
+        log.info(name, url=self.url, host=self._options.host, port=self.port, tls=bool(self._options.tls_cert), **moved)
+
+    async def _serve(self, port: int) -> Server:
         options = self._options
         GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), {"sockets": self._sockets})  # noqa: N806
-        self._server = await serve(
+        return await serve(
             self._serve_client,
             options.host,
-            options.port,
+            port,
             ssl=tls_context(options),
             ssl_handshake_timeout=options.auth_limit_s if options.tls_cert else None,
             start_serving=False,
-            process_request=self._authenticator.check_request,
+            process_request=self._answer,
             extensions=[deflate()] if options.compression == "deflate" else None,
             compression=None,
             max_size=INBOUND_BYTES,
@@ -126,13 +204,6 @@ class WebSocketConsumer(BaseConsumer):
             logger=_library_log,
             create_connection=GuardedServerConnection,
         )
-        self._sockets.guard(self._server.server)
-        await self._server.start_serving()
-        if self._dialect:
-            self._dialect.start(self._dialect_fanout)
-            self._bridge.start(self._dialect)
-            self._open_klines = asyncio.ensure_future(self._send_open_klines(self._dialect))
-        log.info("websocket_listening", host=options.host, port=self.port, tls=options.tls_cert is not None)
 
     async def deliver(self, envelopes: list[Envelope]) -> None:
         """Hand a batch to the clients that want it."""
@@ -147,11 +218,15 @@ class WebSocketConsumer(BaseConsumer):
     async def stop(self) -> None:
         """Send the notice of the shutdown, and what is queued as far as the stop deadline allows, and close."""
         self._is_running = False
+        if self._binding:
+            self._binding.cancel()
         if self._server is None:
             return
         if self._open_klines:
             self._open_klines.cancel()
         self._bridge.stop()
+        if self._options.klines:
+            self._options.klines.stop()
         try:
             self._fanout.flush()
             self._dialect_fanout.flush()
@@ -178,37 +253,72 @@ class WebSocketConsumer(BaseConsumer):
             except Exception:  # the task's outermost: the next ones may be sound
                 self._logger.exception("websocket_open_klines_failed")
 
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer a request for HTTP, or refuse a WebSocket before its handshake; None lets that begin."""
+        assert isinstance(connection, GuardedConnection)
+        path = request.path.partition("?")[0]
+        if is_upgrade(request):
+            if self._options.session_of(path):
+                return await self._access.check_session(connection, request)
+            if self._options.serves_envelopes:
+                return await self._authenticator.check_basic(connection, request)
+            return self._access.not_found()
+        self._requests += 1
+        try:
+            asked = HttpRequest.of(request)
+            route = route_of(self._options.routes, asked.path)
+            if refusal := await self._access.check_route(connection, request, route):
+                return refusal
+            assert route is not None
+            answer = route.handler(asked)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except ValueError as error:
+            answer = HttpAnswer.text(HTTPStatus.BAD_REQUEST, str(error))
+        except Exception:  # a handler's mistake costs its own request
+            self._logger.exception("web_request_failed", path=path)
+            answer = HttpAnswer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
+        return answer.response(has_body=request.method != "HEAD")
+
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)
         assert connection.request is not None
         self._connections += 1
         path, _, query = connection.request.path.partition("?")
         with contextlib.suppress(ConnectionClosed):
-            login = await self._authenticator.authenticate(connection, path)
-            if login is not None:
-                self._sockets.authenticated(connection.descriptor)
-                await self._serve_session(connection, login, path, query)
+            if begin := self._options.session_of(path):
+                await self._serve_session(connection, path, begin)
+            elif (login := await self._authenticator.authenticate(connection, path)) is not None:
+                await self._serve_session(connection, path, lambda client: self._begin(client, login, path, query))
 
-    async def _serve_session(self, connection: GuardedConnection, login: Login, path: str, query: str) -> None:
+    def _begin(self, client: Client, login: Login, path: str, query: str) -> Session:
+        """Begin a session of envelopes, or of the dialect."""
         dialect = self._options.dialect_of(path)
-        coding = self._coding(connection, allows_gzip=dialect is None)
-        client = Client(connection, coding, self._options.client_queue, self._close_slow)
-        connection.on_congestion = client.congested
-        fanout = self._dialect_fanout if dialect else self._fanout
         self._clients[client] = dialect is not None
         self._count_subscribers()
+        if dialect:
+            received = dialect.session(path, DialectPeer(client, self._dialect_fanout))
+            return FanoutSession(received, client, self._dialect_fanout)
+        native = NativeSession(client, self._fanout, self._last_closed)
+        native.begin(login, query)
+        return FanoutSession(native.received, client, self._fanout)
+
+    async def _serve_session(self, connection: GuardedConnection, path: str, begin: SessionFactory) -> None:
+        self._sockets.authenticated(connection.descriptor)
+        is_native = self._options.serves_envelopes and path == self._options.path
+        coding = self._coding(connection, allows_gzip=is_native)
+        client = Client(connection, coding, self._options.client_queue, self._close_slow)
+        connection.on_congestion = client.congested
+        self._clients[client] = False
+        session: Session | None = None
         try:
-            if dialect:
-                received = dialect.session(path, DialectPeer(client, fanout))
-            else:
-                native = NativeSession(client, fanout, self._last_closed)
-                native.begin(login, query)
-                received = native.received
+            session = begin(client)
             async for message in connection:
-                received(message)
+                session.received(message)
                 await asyncio.sleep(0)  # a client that floods requests alternates with the others
         finally:
-            fanout.leave(client)
+            if session:
+                session.closed()
             self._clients.pop(client, None)
             self._count_subscribers()
 

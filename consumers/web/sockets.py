@@ -17,6 +17,7 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
+from consumers.web.http import HttpAnswer
 from consumers.web.login_throttle import network_of
 
 UNAUTHENTICATED_PER_ADDRESS = 200  # sockets of one address without a login; 10 seconds each at most
@@ -25,6 +26,8 @@ ABORTED_MOST = 16  # descriptors beyond the bound, until those that were aborted
 PAUSE_S = 0.5  # after an accept for which there was none: asyncio would try 100 times, and log each
 
 SEND_BUFFER_BYTES = 256 * 1024  # in the kernel, per client (Linux doubles it); its default is 4 MB for each slow one
+
+BODY_METHODS = (b"POST ", b"PUT ", b"PATCH ")
 
 
 class AcceptedSocket(socket.socket):
@@ -212,6 +215,15 @@ class GuardedConnection(ServerConnection):
         if isinstance(peer, tuple):
             self.address = str(peer[0])
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse requests with a body, which the library would end without an answer."""
+        if self.request is None and data.startswith(BODY_METHODS):
+            answer = HttpAnswer.text(405, "Only GET and HEAD are answered here", Allow="GET, HEAD")
+            self.transport.write(answer.response().serialize())
+            self.transport.close()
+            return
+        super().data_received(data)
 
     def pause_writing(self) -> None:
         """Report that the transport's buffer is above its high-water mark."""

@@ -10,6 +10,7 @@ import pytest
 from aggregation.klines.arithmetic import Arithmetic
 from app import options as made_of
 from conf.settings import Settings
+from consumers.web.http import HttpAnswer, Route
 from exchanges.bybit.venue import VENUE
 from exchanges.contract import ConnectLimits, Refusal
 from model.markets import KlineRules, MarketSpec, OpenRule
@@ -151,6 +152,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
     "websocket": {
         "host": ({"WEBSOCKET_HOST": "0.0.0.0"}, "0.0.0.0"),
         "port": ({"WEBSOCKET_PORT": "9501"}, 9501),
+        "may_move": ({"WEBSOCKET_PORT": "9500"}, False),
         "path": ({"WEBSOCKET_PATH": "/market"}, "/market"),
         "user": ({"WSS_AUTH_USER": "me"}, "me"),
         "key": ({"WSS_AUTH_KEY": "secret"}, "secret"),
@@ -208,7 +210,10 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
     "parquet": {"exchange", "names_of", "convert_rows", "pending_bytes", "retry_s", "merge_slice_s"},
     "recorder": {"exchange", "lasting_s", "queue_payloads", "block_s", "pending_bytes", "retry_s"},
     "console": {"descriptor", "status", "pair_of", "names_exchange"},
-    "websocket": {"descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge"},
+    "websocket": {
+        *("descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge", "serves_envelopes"),
+        *("routes", "sessions", "klines"),
+    },
     "dialect": {"symbols"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
     "history": {
@@ -332,3 +337,23 @@ def test_channels_of_a_symbol_each_are_named_by_the_exchanges_own_payloads() -> 
     for cluster, symbol in {"symbol": "BTCUSDT", "kind": "", "off": ""}.items():
         options = made_of.output_options(settings_of(REDIS_CLUSTER=cluster)).consumers.redis
         assert options.symbol_of("stream:bybit_trades", payload) == symbol
+
+
+@pytest.mark.parametrize("name", ["WEBSOCKET_URL", "STREAMER_WEBSOCKET_PORT"])
+def test_a_port_that_is_set_by_any_name_does_not_move(name):
+    """A port that programs were told of stays."""
+    value = "ws://127.0.0.1:9500" if name.endswith("URL") else "9500"
+    assert not made_of.output_options(settings_of(**{name: value})).consumers.websocket.may_move
+    assert made_of.output_options(settings_of(WEBSOCKET_HOST="127.0.0.1")).consumers.websocket.may_move
+
+
+def test_without_the_web_server_the_output_of_envelopes_answers_no_page():
+    """ENABLE_WEB=false; with it the routes are there beside envelopes, and alone for fewer sockets."""
+    web = made_of.WebParts(routes={"/": Route(lambda _request: HttpAnswer())})
+    off, on, alone = (
+        made_of.output_options(settings_of(**environ), web=web).consumers
+        for environ in (LOGIN | {"ENABLE_WEB": "false"}, LOGIN, {})
+    )
+    assert (off.has_web, on.has_web, alone.has_web) == (False, True, True)
+    assert [dict(each.websocket.routes) for each in (off, on, alone)] == [{}, web.routes, web.routes]
+    assert on.websocket.max_clients == 1_000 > alone.websocket.max_clients > 40

@@ -1,5 +1,7 @@
 """The settings of the WSS output, beyond what holds for all."""
 
+from pathlib import Path
+
 import pytest
 
 from conf.settings import SettingsError, load_settings
@@ -17,6 +19,19 @@ def test_plain_ws_on_a_public_address_is_warned_of():
     assert (
         warned(WEBSOCKET_HOST="127.0.0.1") == warned(WEBSOCKET_HOST="localhost") == warned(WEBSOCKET_HOST="::1") == []
     )
+
+
+def test_a_page_for_other_machines_is_warned_of_where_nobody_may_open_it_or_the_key_can_be_read(tmp_path):
+    """Without the output of envelopes no login is required, and none is made up."""
+    page = {"ENABLED_CONSUMERS": "redis", "WEBSOCKET_HOST": "0.0.0.0"}
+    tls = {"WEBSOCKET_TLS_CERT": str(tmp_path / "cert.pem"), "WEBSOCKET_TLS_KEY": str(tmp_path / "key.pem")}
+    for path in tls.values():
+        Path(path).touch()
+    without = load_settings(page, None).warnings
+    assert [(warning.name, "WSS_AUTH_USER" in warning.advice) for warning in without] == [("WEBSOCKET_HOST", True)]
+    assert warned(**page) == ["WEBSOCKET_HOST"]
+    assert warned(**page, **tls) == []
+    assert load_settings(page | {"ENABLE_WEB": "false"}, None).warnings == ()
 
 
 def test_open_bybit_paths_are_warned_of_where_others_reach_them(tmp_path):

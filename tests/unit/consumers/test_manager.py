@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,7 +11,7 @@ from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
 from consumers.redis.options import RedisOptions
-from consumers.web.options import WebSocketOptions
+from consumers.web.options import WebOptions
 from tests.support.klines import klines
 
 
@@ -59,7 +60,7 @@ def test_all_mistakes_at_once_with_what_is_allowed():
 def test_every_kind_of_name_is_built():
     """Built-in, registered and dotted names stand side by side, each once."""
     ConsumerManager.register_consumer("mine", Named)
-    options = ConsumerOptions(websocket=WebSocketOptions(user="u", key="k"))
+    options = ConsumerOptions(websocket=WebOptions(user="u", key="k"))
     names = ["redis", "file", "console", "websocket", "mine", f"{__name__}:Named", "redis"]
     manager = ConsumerManager(names, options)
     assert list(manager.stats()) == ["redis", "file", "console", "websocket", "mine", "Named"]
@@ -155,3 +156,31 @@ def test_what_never_started_has_nothing_to_finish():
     manager = ConsumerManager(["mine"])
     manager.publish(klines())
     assert manager.stop(0.0) == []
+
+
+def test_a_web_server_without_the_output_takes_no_envelopes_and_is_no_output():
+    """Whatever is published is not queued for it; it is watched and stopped like the others."""
+    manager = ConsumerManager(["console"], ConsumerOptions(has_web=True))
+    assert manager.web is not None
+    manager.publish(klines())
+    assert {name: stats.queued for name, stats in manager.stats().items()} == {"console": 1}
+    assert [thread.name for thread in manager.threads()] == ["consumer-console", "consumer-web"]
+    assert manager._web_alone is not None
+    assert len(manager._web_alone._queue) == 0
+    assert manager.stop(0.0) == []
+
+
+def test_the_web_server_is_the_output_where_that_is_enabled():
+    """One server, whose mistakes are named as before; none without either."""
+    options = ConsumerOptions(has_web=True, websocket=WebOptions(user="u", key="k"))
+    manager = ConsumerManager(["websocket"], options)
+    assert [thread.name for thread in manager.threads()] == ["consumer-websocket"]
+    assert list(manager.stats()) == ["websocket"]
+    assert ConsumerManager(["console"]).web is None
+
+
+def test_a_certificate_that_cannot_be_loaded_is_a_mistake_of_the_web_server_too():
+    """A page that was meant to be encrypted is not served in the clear."""
+    options = ConsumerOptions(has_web=True, websocket=WebOptions(tls_cert=Path("none.pem"), tls_key=Path("none.pem")))
+    with pytest.raises(ConsumerSettingsError, match="WEBSOCKET_TLS_CERT"):
+        ConsumerManager(["console"], options)

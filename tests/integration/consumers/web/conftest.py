@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from consumers.web.options import WebSocketOptions
-from consumers.web.server import WebSocketConsumer
+from consumers.web.options import WebOptions
+from consumers.web.server import WebServer
 from consumers.worker import Worker
 
 Serve = Callable[..., Worker]
@@ -22,9 +22,9 @@ def serve() -> Iterator[Serve]:
     workers: list[Worker] = []
 
     def start(**options: Any) -> Worker:
-        consumer = WebSocketConsumer(WebSocketOptions(port=0, user="admin", key="s3cret", **options))
+        consumer = WebServer(WebOptions(**{"port": 0, "user": "admin", "key": "s3cret", **options}))
         consumer.validate()
-        workers.append(Worker(consumer, "websocket"))
+        workers.append(Worker(consumer, consumer.name))
         workers[-1].start()
         assert workers[-1].wait_settled(time.monotonic() + 5) is None
         return workers[-1]
@@ -43,7 +43,7 @@ def basic(text: str = "admin:s3cret") -> dict[str, str]:
 @contextlib.contextmanager
 def opened(worker: Worker, path: str = "/", *, scheme: str = "ws", **options: Any) -> Iterator[ClientConnection]:
     """An open connection that has not logged in."""
-    assert isinstance(worker.consumer, WebSocketConsumer)
+    assert isinstance(worker.consumer, WebServer)
     url = f"{scheme}://127.0.0.1:{worker.consumer.port}{path}"
     with connect(url, **{"compression": None, "close_timeout": 1, **options}) as connection:
         yield connection

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from consumers.web.options import WebSocketOptions
-from consumers.web.server import WebSocketConsumer
+from consumers.web.options import WebOptions
+from consumers.web.server import WebServer
 from consumers.worker import Worker
 from tests.integration.consumers.web.conftest import basic, opened
 from tests.support.klines import klines
@@ -158,7 +158,7 @@ def test_wss_with_a_certificate(serve, certificate):
 def test_a_taken_port_is_logged_and_tried_again(serve, free_port):
     """The other outputs start; this one comes when the port is free."""
     with socket.create_server(("127.0.0.1", free_port)):
-        consumer = WebSocketConsumer(WebSocketOptions(port=free_port, user="u", key="k"))
+        consumer = WebServer(WebOptions(port=free_port, user="u", key="k"))
         worker = Worker(consumer, "websocket")
         worker.start()
         reason = worker.wait_settled(time.monotonic() + 5)

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from consumers.web.auth import Credentials
-from consumers.web.options import WebSocketOptions
-from consumers.web.server import WebSocketConsumer
+from consumers.web.options import WebOptions
+from consumers.web.server import WebServer
 
 RIGHT = Credentials("admin", "s3cret\u20ac")
 
@@ -55,16 +55,16 @@ def test_first_message_opens():
 def test_missing_credentials_are_named():
     """A WSS output without a key would be open to all: it does not start."""
     with pytest.raises(ValueError, match=r"WSS_AUTH_USER.*WSS_AUTH_KEY"):
-        WebSocketConsumer(WebSocketOptions()).validate()
+        WebServer(WebOptions()).validate()
 
 
 def test_half_a_certificate_is_named(tmp_path):
     """TLS needs both files; one alone must not mean no TLS."""
-    options = WebSocketOptions(user="u", key="k", tls_cert=tmp_path / "cert.pem")
+    options = WebOptions(user="u", key="k", tls_cert=tmp_path / "cert.pem")
     with pytest.raises(ValueError, match="WEBSOCKET_TLS_CERT, WEBSOCKET_TLS_KEY: both"):
-        WebSocketConsumer(options).validate()
+        WebServer(options).validate()
 
 
 def test_the_key_is_never_shown():
     """Options are logged by careless people."""
-    assert "s3cret" not in repr(WebSocketOptions(user="u", key="s3cret"))
+    assert "s3cret" not in repr(WebOptions(user="u", key="s3cret"))
