@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -19,7 +19,9 @@ from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
+from app.health import Health, health_routes
 from app.options import (
+    WebParts,
     endpoints,
     feed_options,
     kinds_of,
@@ -32,7 +34,7 @@ from app.options import (
 )
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
-from app.venue_checks import check_settings, has_markets
+from app.venue_checks import check_settings, depth_of, has_markets
 from callbacks.payload import PayloadCallback
 from callbacks.redundancy import RedundantTrades
 from conf.coins import CoinsFile
@@ -94,6 +96,7 @@ class Collector:
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
+        self.health = Health(self)
         self.events = EventFanout()
         self.alerts: AlertService | None = None
         coins = CoinsFile(*settings.coins_paths)
@@ -155,6 +158,7 @@ class Collector:
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where a part cannot start. `stop` ends every wait."""
         log.info("network", **self._network)
+        self.outputs.start_web()
         if problem := self.choose_symbols(stop):
             return problem
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
@@ -174,11 +178,13 @@ class Collector:
         except ValueError as error:
             log.critical("streams_wrong", problem=str(error))
             return Exit.SETTINGS
+        self.health.tick()
         gc.freeze()  # what lives as long as the process need not be looked through again and again
         return None
 
     def tick(self) -> Exit | None:
         """Follow STREAMS and the listing, revive streams; an exit code where a part is lost that the process needs."""
+        self.health.tick()
         if self.alerts:
             self.alerts.tick()
         self._problem = self._look_after()
@@ -203,6 +209,19 @@ class Collector:
         """Return the threads that must live; the streams' are revived instead."""
         owners = (self.outputs, self.klines, self.decoder, self.symbols, self.alerts)
         return [thread for owner in owners if owner for thread in owner.threads()]
+
+    @property
+    def traded(self) -> set[tuple[str, str]]:
+        """The markets and symbols of which trades are collected; not to be changed."""
+        return self._traded
+
+    def is_steady(self, market: str, kind: str) -> bool:
+        """Return whether data of a kind always comes, of any listed symbol, within SILENCE_TIMEOUT. Any thread."""
+        protocol = self._venue.protocol(market, endpoints(self.settings, market))
+        symbols = [symbol for each, symbol in self._brought if each == market]
+        one = cast(Kind, kind)
+        topics = protocol.topics(one, symbols[:1], depth_of(self.settings, self._venue)) if symbols else []
+        return protocol.frames(one, topics).is_steady
 
     def stop(self) -> Exit:
         """Stop streams first, then drain the aggregator, then flush the outputs, under one deadline."""
@@ -294,6 +313,7 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
+            web=WebParts(routes=health_routes(self.health)),
         )
         return OutputService(options, events=self.events)
 
@@ -351,9 +371,9 @@ class Collector:
             contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this
             events=self.events,
         )
-        if bridge := self.outputs.raw_bridge:
+        if takers := self.outputs.open_kline_takers():
             every_s = settings.websocket_open_klines_interval
-            service.aggregator.share_open_klines(lambda: bridge.has_subscribers, bridge.offer_open, every_s)
+            service.aggregator.share_open_klines(*takers, every_s)
         return service
 
     def _decoder_of(self, market: str) -> MarketDecoder:

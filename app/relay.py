@@ -8,7 +8,8 @@ import structlog
 from app.collector import AGGREGATOR_SHARE, STREAMS_SHARE, lost_thread
 from app.descriptors import Descriptors
 from app.exits import Exit
-from app.options import output_options
+from app.health import RelayHealth, health_routes
+from app.options import WebParts, output_options
 from app.process import exit_of_stop
 from conf.settings import Settings
 from consumers.relay import Relay
@@ -23,22 +24,31 @@ class OutputRelay:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
         self._descriptors = Descriptors()
+        self.health = RelayHealth(self)
         several = len(settings.relayed_exchanges) > 1
-        options = output_options(settings, descriptors=lambda: self._descriptors.for_clients, names_exchange=several)
+        options = output_options(
+            settings,
+            descriptors=lambda: self._descriptors.for_clients,
+            names_exchange=several,
+            web=WebParts(routes=health_routes(self.health)),
+        )
         self.outputs = OutputService(options)
         publish = self.outputs.manager.publish
         self.source = Relay(settings.redis_url, settings.relayed_exchanges, settings.relayed_main_keys, publish)
 
     def start(self, stop: threading.Event) -> Exit | None:
         """Start outputs first; an exit code where one that is required cannot be reached."""
+        self.outputs.start_web()
         self._descriptors.plan(0, self.settings.websocket_clients)
         if not self.outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
         self.source.start()
+        self.health.tick()
         return None
 
     def tick(self) -> Exit | None:
         """Look after the threads; the source connects again by itself."""
+        self.health.tick()
         return lost_thread(self.threads())
 
     def threads(self) -> list[threading.Thread]:

@@ -39,6 +39,7 @@ class CollectorProcess:
         self.output: list[str] = []
         env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
         env |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "STOP_TIMEOUT": STOP_TIMEOUT_S}
+        env |= {"WEBSOCKET_PORT": "0"}  # several run at a time
         env |= {name: str(value) for name, value in settings.items()}
         self.process = subprocess.Popen(
             [sys.executable, str(script), *arguments],

@@ -60,7 +60,7 @@ def collect(make_collector):
     def build(*own, run=idle, **environ):
         streams = list(own)
         collector = make_collector(
-            settings_of(**{"ENABLED_CONSUMERS": "redis", **environ}), streams, None, feed_of(run)
+            settings_of(**{"ENABLED_CONSUMERS": "redis", "ENABLE_WEB": "false", **environ}), streams, None, feed_of(run)
         )
         set_current(StreamContext("test", collector=collector))
         return collector, streams

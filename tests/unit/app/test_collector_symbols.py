@@ -31,7 +31,7 @@ NAMES = [f"S{number}USDT" for number in range(40)]
 
 
 def settings(**environ):
-    return settings_of(**{"REDIS_EMBEDDED": "never", "RAW_STREAMS": "trades", **environ})
+    return settings_of(**{"REDIS_EMBEDDED": "never", "ENABLE_WEB": "false", "RAW_STREAMS": "trades", **environ})
 
 
 def dry_run(settings):
