@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, Protocol
 
+from exchanges.books import SidesOf, usual_sides
 from model.dialect import Dialect, DialectOptions
 from model.markets import MarketSpec
 from model.ports import Listing, MarketHistory, RecordReader, Report
@@ -82,9 +83,9 @@ class Venue:
     makes records of payloads for envelopes, None where a kind has none of `types`; `record_names` says how the fields
     of these are called, by type and common name. `ids`: consecutive ids prove by themselves that no trade is missing;
     unique ones only tell trades apart. `trade_keys`: how they are found in a payload; None: there are none, and
-    REDUNDANCY is refused. For docs/EXCHANGES.md: `rest_limit`, how often REST is read; `recorded` and `documented`,
-    what rests on recordings of the exchange and what on its documentation alone; `unverified`, what only a live run
-    can show.
+    REDUNDANCY is refused. `book_sides`: where the levels of an order book stand in its messages. For README:
+    `rest_limit`, how often REST is read; `recorded` and `documented`, what rests on recordings of the exchange and what
+    on its documentation alone; `unverified`, what only a live run can show.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Venue:
     refuses_unknown: bool | Collection[Kind] = True  # what is not listed, or that of some kinds; else it is silent
     has_testnet: bool = True  # else USE_TESTNET is refused
     joins_coins: bool = False  # without a listing, the symbol of a coin is coin and quote: BTC is BTCUSDT
+    book_sides: SidesOf = usual_sides
     record_names: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rest_limit: str = ""
     recorded: str = ""

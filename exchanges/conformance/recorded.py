@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 
+from exchanges.books import BookReader, TapeReader
 from exchanges.conformance.protocol import reporting
 from exchanges.conformance.recordings import Frame, Recordings, begins_as
 from exchanges.conformance.report import NotRun, expect, expect_none
@@ -19,6 +20,7 @@ FOLLOWING_LEAST = 0.9  # of a continuous recording: some lack frames
 EARLIEST_MS, LATEST_MS = 1_300_000_000_000, 4_000_000_000_000  # 2011 to 2096
 NEEDED_NAMES = ("symbol", "timestamp", "price", "size", "trade_id", "lastPrice")  # others a market may not have
 ODD_VALUES = ("null", "1", "[]", "{}", '""', "[null]", '{"e":[]}')  # JSON of other types
+SHOWN_LEVELS = 15
 SPOILED = 300  # messages of which each field is spoiled in turn
 
 
@@ -214,6 +216,48 @@ def books_follow_each_other(found: Recordings) -> str:
     return f"{shown}: {', '.join(f'{count} by the rule of {market}' for market, count in markets.items())}"
 
 
+def books_are_read(found: Recordings) -> str:
+    """Each recorded book that is whole, and each one changed since, has its levels: bids below asks, best first."""
+    readers: dict[tuple[str, str], BookReader] = {}
+    count, odd = 0, []
+    for name, frame in found.of_kind("orderbook"):
+        declared = frame.protocols[0].frames("orderbook", [frame.topic])
+        if declared.sequence is not None and declared.snapshot is None:
+            continue  # changes alone
+        reader = readers.setdefault((name, frame.topic), BookReader(declared, found.venue.book_sides))
+        if not reader.take(frame.payload) and not reader.unreadable:
+            continue
+        count += 1
+        bids, asks = reader.top(SHOWN_LEVELS)
+        prices = [float(price) for price, _ in (*reversed(bids), *asks)]
+        is_whole = declared.snapshot is None or declared.snapshot.search(frame.payload) is not None
+        is_sane = not reader.unreadable and all(size and float(size) > 0 for _, size in (*bids, *asks))
+        if not is_sane or (is_whole and prices != sorted(set(prices))):
+            odd.append(f"{name}: {frame.topic}: {frame.payload[:200]!r}")
+    expect_none(odd, count, "books are not read to bids below asks")
+    if not count:
+        raise NotRun("no whole books are recorded")
+    return f"{count} messages of books"
+
+
+def prints_are_read(found: Recordings) -> str:
+    """Each recorded trade is read as the tape of a page shows it: its time, price and size, and the taker's side."""
+    count, odd = 0, []
+    names = found.venue.record_names.get("trades", {})
+    for name, frame in found.of_kind("trades"):
+        read = found.venue.reader(frame.protocols[0].market, "trades", reporting([]), ("trades",))
+        assert read is not None
+        trades, prints = read([frame.payload]).get("trades", ()), TapeReader(read, names)([frame.payload])
+        count += len(trades)
+        is_sane = all(EARLIEST_MS < each.ms < LATEST_MS and float(each.price) >= 0 and each.side for each in prints)
+        if len(prints) != len(trades) or not is_sane:
+            odd.append(f"{name}: {prints} of {frame.payload[:200]!r}")
+    expect_none(odd, count, "trades are not read as a tape shows them")
+    if not count:
+        raise NotRun("no trades are recorded")
+    return f"{count} trades"
+
+
 def _expect_following(steps: dict[tuple[str, str], list[bool]], what: str) -> str:
     long = {key: made for key, made in steps.items() if len(made) >= CONTINUOUS}
     if not long:
@@ -260,5 +304,7 @@ CHECKS: tuple[Callable[[Recordings], str], ...] = (
     trades_decode_to_equal_columns,
     consecutive_ids_follow_each_other,
     books_follow_each_other,
+    books_are_read,
+    prints_are_read,
     records_have_the_declared_names,
 )

@@ -142,6 +142,31 @@ def test_books_that_do_not_follow_are_found(tmp_path: Path) -> None:
     assert on(tmp_path, BINANCE, check, [BOOK % (n, n + 8) for n in range(100, 400, 10)]).outcome == "failed"
 
 
+def test_books_that_are_read_to_crossed_levels_or_to_none_are_found(tmp_path: Path) -> None:
+    """Where a venue's messages have them elsewhere, it has to say so."""
+    check = recorded.books_are_read
+
+    def read(venue: Venue, *messages: bytes) -> Result:
+        head = b'{"stream":"btcusdt@depth20@100ms","data":{"lastUpdateId":1,'
+        return on(tmp_path, venue, check, [head + each + b"}}" for each in messages])
+
+    sound = b'"bids":[["9","1"],["8","1"]],"asks":[["10","1"]]'
+    assert read(BINANCE, sound).outcome == "passed"
+    assert read(BINANCE, sound, b'"bids":[["9","1"]],"asks":[["8","1"]]').outcome == "failed"
+    assert read(BINANCE, sound, b'"bids":[["9"]],"asks":[]').outcome == "failed"
+    swapped = spoiled(BINANCE, book_sides=lambda message: (message["data"]["asks"], message["data"]["bids"]))
+    assert read(swapped, sound).outcome == "failed"
+    assert on(tmp_path, BINANCE, check, [BOOK % (100, 109)]).outcome == "not run"  # changes alone
+
+
+def test_trades_without_a_side_or_a_time_for_the_tape_are_found(tmp_path: Path) -> None:
+    """By the names that the venue declares."""
+    check = recorded.prints_are_read
+    assert on(tmp_path, BINANCE, check, [TRADE % 1]).outcome == "passed"
+    assert on(tmp_path, BINANCE, check, [(TRADE % 1).replace(b'"m":', b'"x":')]).outcome == "failed"
+    assert on(tmp_path, spoiled(BINANCE, record_names={}), check, [TRADE % 1]).outcome == "failed"
+
+
 def test_unequal_columns_and_ids_of_another_sort_are_found(tmp_path: Path) -> None:
     """What a decoder may get wrong."""
     check = recorded.trades_decode_to_equal_columns
