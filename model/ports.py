@@ -216,6 +216,9 @@ class Feed(Protocol):
     def topics(self, kind: Kind, symbols: Symbols, depth: int = 50) -> list[str]:
         """Return what `run` would subscribe; ValueError for a request the exchange cannot serve."""
 
+    def quarantined(self) -> Mapping[str, int]:
+        """Return how many topics the exchange refuses now, by kind. Any thread."""
+
     def run(self, kind: Kind, symbols: Symbols, callback: Callback, *, depth: int = 50) -> None:
         """Stream one kind of some symbols over one connection to `callback`, exact bytes.
 

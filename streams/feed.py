@@ -9,6 +9,7 @@ import math
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -122,6 +123,13 @@ class MarketFeed:
     def is_market_wide(self, kind: Kind) -> bool:
         """Whether a topic of a kind is of all symbols."""
         return self.protocol.frames(kind, ()).is_market_wide
+
+    def quarantined(self) -> dict[str, int]:
+        """How many topics are in quarantine now, by kind. Any thread."""
+        now_s = time.monotonic()
+        topics = [topic for topic in list(self._quarantine.until_s) if self._quarantine.holds(topic, now_s)]
+        kinds = (self.protocol.read_topic(topic) for topic in topics)
+        return Counter(of[0] if of else "topics" for of in kinds)
 
     def _run(self, kind: Kind, desired: "DesiredTopics", callback: Callback, events: StreamEvents) -> None:
         def handover() -> Handover:

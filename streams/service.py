@@ -198,6 +198,12 @@ class StreamService:
         """How many connections are desired."""
         return len(self._streams)
 
+    def quarantined(self) -> dict[tuple[str, ...], int]:
+        """How many topics the exchange refuses now, by market and kind. Any thread."""
+        with self._lock:
+            feeds = list(self._feeds.items())
+        return {(market, kind): count for market, feed in feeds for kind, count in feed.quarantined().items()}
+
     def stats(self) -> dict[str, int]:
         """Counters since the start, as fields of a log line. Any thread."""
         streams, combined = self.supervisor.status(), self.plan.combined

@@ -162,8 +162,10 @@ def test_a_bad_topic_is_kept_out_while_its_neighbours_run(harness: Harness, exch
     good = {symbol for symbol in symbols if symbol != "C7USDT"}
     harness.wait(lambda: {symbol for _, marked in sink.marks for symbol in marked} == good)
     assert max(len(topics) for topics in exchange.subscribed) == 10
+    harness.wait(lambda: feed.quarantined() == {"trades": 1})
     exchange.refuse = lambda topics: None
     harness.wait(lambda: ("up", ("C7USDT",)) in sink.marks)
+    assert feed.quarantined() == {}
     assert exchange.requests == 1
 
 

@@ -58,6 +58,9 @@ class Feed:
             raise ValueError("symbol is 'BAD'")
         return [f"{kind}.{name}" for name in names]
 
+    def quarantined(self) -> dict[str, int]:
+        return {"trades": 2} if self.market == "spot" else {}
+
     def run(self, kind: str, symbols: Any, callback: Any, *, depth: int = 50) -> None:
         self._runs.append((current().market, kind, symbols, callback, depth))
 
@@ -104,6 +107,14 @@ def service(streams: list[Any], runs: list[Any]) -> Iterator[StreamService]:
     )
     yield made
     assert made.stop(5.0) == []
+
+
+def test_refused_topics_are_known_by_market_and_kind(service: StreamService) -> None:
+    """Of the feeds that were needed until now."""
+    assert service.quarantined() == {}
+    service.feed("linear")
+    service.feed("spot")
+    assert service.quarantined() == {("spot", "trades"): 2}
 
 
 def test_a_connection_carries_what_its_exchange_takes(service: StreamService, streams: list[Any]) -> None:
