@@ -164,6 +164,11 @@ class Aggregator(clock.ThreadOwner):
         self._wake.set()
         return clock.join_by(self._thread, deadline)
 
+    def late_trades(self) -> dict[str, int]:
+        """Trades since the start that came after their window had closed, by market, whatever became of them."""
+        tables = self.tables.items()
+        return {market: table.counts.late_amended + table.counts.late_dropped for market, table in tables}
+
     def stats(self) -> dict[str, int]:
         """Counts since the start over all markets; any thread, each value on its own."""
         counts: Counter[str] = Counter(failures=self.failures, spliced=self.spliced, unspliced=self.unspliced)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step
+from aggregation.audit.compare import FIELDS, VOLUME_ADVICE, Tally, compare, served_step, total
 from aggregation.recovery.candles import lacks_trades
 from model.clock import ThreadOwner, join_by
 from model.intervals import step_name
@@ -77,7 +77,7 @@ class Auditor(ThreadOwner):
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
         self._count = 0
         self._lock = threading.Lock()
-        self._tallies: dict[int, Tally] = {}
+        self._tallies: dict[tuple[str, int], Tally] = {}  # by market and step
         self._skipped = self._unanswered = self._corrected = 0
         self._logged, self._log_from_ms, self._held_back = 0, 0, 0
         self._logger = ThrottledLogger(log)
@@ -103,7 +103,8 @@ class Auditor(ThreadOwner):
     def stats(self) -> dict[str, object]:
         """Figures since the start, by interval, and what waits now."""
         with self._lock:
-            intervals = {step_name(step_ms): tally.as_dict() for step_ms, tally in sorted(self._tallies.items())}
+            steps_ms = sorted({step_ms for _, step_ms in self._tallies})
+            intervals = {step_name(step_ms): self._total(step_ms).as_dict() for step_ms in steps_ms}
         return {
             "waiting": self._count,
             "skipped": self._skipped,
@@ -111,6 +112,15 @@ class Auditor(ThreadOwner):
             "corrected": self._corrected,
             "intervals": intervals,
         }
+
+    def by_market(self) -> dict[str, Tally]:
+        """Results since the start by market."""
+        with self._lock:
+            return {market: self._total(market) for market in sorted({market for market, _ in self._tallies})}
+
+    def _total(self, part: str | int) -> Tally:
+        """Sum up the results of a market or step."""
+        return total(tally for key, tally in self._tallies.items() if part in key)
 
     def _take(self, market: str, kline: Kline, step_ms: int) -> None:
         group = self._groups.get((market, kline.symbol, step_ms), {})
@@ -188,7 +198,7 @@ class Auditor(ThreadOwner):
             return
         is_left_out = candle is None and self._is_left_out(key[0], kline)
         with self._lock:
-            tally = self._tallies.setdefault(key[2], Tally())
+            tally = self._tallies.setdefault((key[0], key[2]), Tally())
             if candle:
                 tally.count(kline, candle, differing)
             elif is_left_out:

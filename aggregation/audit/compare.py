@@ -1,7 +1,7 @@
 """A kline compared with the exchange's candle: which fields differ, and the figures over many. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aggregation.klines.arithmetic import Arithmetic
@@ -70,6 +70,15 @@ class Tally:
         """The figures by name, for a log line; fields that never differed are left out."""
         figures = {name: getattr(self, name) for name in ("compared", "equal", "different", "unknown")}
         return figures | {"fields": dict(self.fields)} if self.fields else figures
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """The sum of some results."""
+    summed = Tally()
+    for tally in tallies:
+        for name, value in vars(tally).items():
+            setattr(summed, name, getattr(summed, name) + value)
+    return summed
 
 
 def advice_on(tallies: Collection[Tally]) -> str | None:

@@ -118,6 +118,23 @@ def test_longest_waiting_is_read_first(harness):
     assert [asked[1] for asked in harness.exchange.asked] == ["A", "C", "B"]
 
 
+def test_results_are_known_by_interval_and_by_market(harness):
+    """An interval's are those of all markets, a market's those of all intervals."""
+    five = kline(0, interval=300_000)
+    for one in (kline(0), five):
+        harness.exchange.has(one)
+    harness.auditor.put("linear", [kline(0), five])
+    harness.auditor.put("spot", [kline(0), kline(1)])
+    harness.after(300_000 + SETTLE_MS)
+    harness.after(RECHECK_MS)
+
+    assert harness.figures() == {"compared": 2, "equal": 2, "different": 0, "unknown": 1}
+    assert harness.figures("5m")["compared"] == 1
+    by_market = harness.auditor.by_market()
+    found = {market: (tally.compared, tally.equal, tally.unknown) for market, tally in by_market.items()}
+    assert found == {"linear": (2, 2, 0), "spot": (1, 1, 1)}
+
+
 def test_difference_counts_when_it_is_still_there(harness):
     """By field and interval, logged with both candles, corrected once."""
     harness.exchange.has(kline(0), close="1.5", volume="34")
