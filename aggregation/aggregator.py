@@ -8,7 +8,7 @@ import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -54,6 +54,8 @@ STOP_RESERVE_S = 0.5  # of the time to stop, for the last batch and what it clos
 Decode = Callable[[str, Sequence[bytes]], TradeBatch]
 """`decode(market, payloads)`."""
 Publish = Callable[[str, list[Kline]], None]
+WantedSymbols = Callable[[str], Collection[str] | None]
+"""`wanted(market)`: its symbols whose open klines are wanted; None: all."""
 
 log = structlog.get_logger()
 
@@ -122,19 +124,19 @@ class Aggregator(clock.ThreadOwner):
         for market in markets:
             self.add_market(market)
         self.failures = self.spliced = self.unspliced = 0
-        self._wants_open: Callable[[], bool] = lambda: False
+        self._wanted_open: WantedSymbols = lambda _market: ()
         self._offer_open: Publish = lambda _market, _klines: None
         self._open_every_s, self._open_due_s = IDLE_S, 0.0
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
-    def share_open_klines(self, wanted: Callable[[], bool], offer: Publish, every_s: float) -> None:
-        """Have `offer(market, klines)` called on the thread with all open klines, every so often, while `wanted()`.
+    def share_open_klines(self, wanted: WantedSymbols, offer: Publish, every_s: float) -> None:
+        """Have `offer(market, klines)` called on the thread with the open klines of the symbols that are `wanted`.
 
-        Before `start`.
+        Every so often; before `start`.
         """
-        self._wants_open, self._offer_open, self._open_every_s = wanted, offer, every_s
+        self._wanted_open, self._offer_open, self._open_every_s = wanted, offer, every_s
 
     def add_market(self, market: str) -> None:
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
@@ -231,13 +233,16 @@ class Aggregator(clock.ThreadOwner):
         self._check_silences(self._now_ms())
 
     def offer_open_klines(self, now_s: float) -> None:
-        """Offer all open klines where they are wanted and due; `now_s` is monotonic."""
-        if now_s < self._open_due_s or not self._wants_open():
+        """Offer the open klines that are wanted where they are due; `now_s` is monotonic."""
+        if now_s < self._open_due_s:
             return
-        self._open_due_s = now_s + self._open_every_s
         for market, table in self.tables.items():
+            symbols = self._wanted_open(market)
+            if symbols is not None and not symbols:
+                continue
+            self._open_due_s = now_s + self._open_every_s
             try:
-                self._offer_open(market, table.open_klines())
+                self._offer_open(market, table.open_klines(symbols))
             except Exception:  # what is open is offered again in a moment; what closes goes on
                 self.failures += 1
                 self._logger.exception("open_klines_failed", market, market=market)

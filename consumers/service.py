@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS
 REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
 
 Take = Callable[[Sequence[bytes]], object]
+OpenKlineTakers = tuple[Callable[[str], Collection[str] | None], Callable[[str, Sequence[Kline]], None]]
 StartEmbedded = Callable[[EmbeddedOptions], tuple[EmbeddedSupervisor | None, bool]]
 
 log = structlog.get_logger()
@@ -101,8 +102,8 @@ class OutputService:
         """Start the web server before the other outputs, where it sends no envelopes."""
         self.manager.start_web()
 
-    def open_kline_takers(self) -> tuple[Callable[[], bool], Callable[[str, Sequence[Kline]], None]] | None:
-        """Return whether open klines are wanted now, and what takes them; None where nothing ever does."""
+    def open_kline_takers(self) -> OpenKlineTakers | None:
+        """Return the symbols whose open klines are wanted now, and what takes them; None where nothing ever does."""
         bridge, feed = self.raw_bridge, self._options.consumers.websocket.klines
         if bridge is None and feed is None:
             return None
@@ -112,7 +113,12 @@ class OutputService:
                 if taker:
                     taker.offer_open(market, klines)
 
-        return lambda: bool((bridge and bridge.has_subscribers) or (feed and feed.has_viewers)), offer
+        def wanted(market: str) -> Collection[str] | None:
+            if bridge and bridge.has_subscribers:
+                return None
+            return feed.viewed.get(market, ()) if feed else ()
+
+        return wanted, offer
 
     def outages(self) -> list[SinkOutage]:
         """Return the outputs that do not work now; any thread."""

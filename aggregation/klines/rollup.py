@@ -5,7 +5,7 @@ is rolled up from closed windows of a shorter one. Symbols whose numbers an int6
 own, in Python's integers: some 5 us a trade, for these symbols alone. Feeds and duplicates are not handled here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -158,11 +158,12 @@ class IntervalRollup:
                     return level.interval.window_start(opened_ms)
         return None
 
-    def open_klines(self) -> list[Kline]:
-        """Every kline that is open, as it is now; none of them is complete. Changes nothing."""
-        return [kline for levels in self._all_levels() for kline in self._open_klines(levels)]
+    def open_klines(self, symbols: Collection[str] | None = None) -> list[Kline]:
+        """The klines of some symbols, None: of all, that are open now; none of them is complete. Changes nothing."""
+        rows = None if symbols is None else sorted(self.symbols.known(tuple(symbols)))
+        return [kline for levels in self._all_levels() for kline in self._open_klines(levels, rows)]
 
-    def _open_klines(self, levels: list[IntervalWindows]) -> list[Kline]:
+    def _open_klines(self, levels: list[IntervalWindows], rows: list[int] | None) -> list[Kline]:
         klines: list[Kline] = []
         bars: list[Ints] = []
         if not (levels[0].open_bars[b.START] != NO_WINDOW).any():
@@ -171,7 +172,10 @@ class IntervalRollup:
             segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
             bars.append(segs)
             if self._wanted[number]:
-                windows = windows[:, windows[CONTRACT] != UNKNOWN]
+                is_shown = windows[CONTRACT] != UNKNOWN
+                if rows is not None:
+                    is_shown &= np.isin(windows[b.ROW], rows)
+                windows = windows[:, is_shown]
                 klines += klines_of(level, windows, self.symbols, self._arithmetic, self.contracts.sizes)
         return klines
 

@@ -4,7 +4,7 @@ Pure: no thread, no clock, no I/O; time is an argument. Here are the trades: dup
 inserted into gaps. The windows are the roll-up's (rollup.py), what is verified of each is the feed's (feed_state.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -329,9 +329,9 @@ class KlineTable:
             until[rows] = feed.closing_times(rows, until[rows], behind, margin_ms, now_ms)
         yield from self._rollup.closing(until, feed.unverified_until)
 
-    def open_klines(self) -> list[Kline]:
-        """Every kline that is open, as it is now; none of them is complete. Changes nothing."""
-        return self._rollup.open_klines()
+    def open_klines(self, symbols: Collection[str] | None = None) -> list[Kline]:
+        """The klines of some symbols, None: of all, that are open, as they are now. Changes nothing."""
+        return self._rollup.open_klines(symbols)
 
     def silent_symbols(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """`FeedState.silent_symbols`, by the newest trade of each symbol."""

@@ -1,12 +1,12 @@
 """Klines on their way from the aggregator's thread to the web server's event loop, for the sessions of pages.
 
-Closed klines are handed over as the batches that they come in, one append each; open ones only while `has_viewers`.
+Closed klines are handed over as the batches that they come in, one append each; open ones only of what is `viewed`.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from model.records import Kline
 
@@ -20,8 +20,8 @@ class KlineFeed:
     """A KlineSink for the web server: any thread puts, `on_closed` and `on_open` are called on the event loop."""
 
     def __init__(self) -> None:
-        self.has_viewers = False
-        """Whether open klines are wanted; set on the event loop."""
+        self.viewed: Mapping[str, frozenset[str]] = {}
+        """The symbols by market whose open klines are wanted; replaced on the event loop."""
         self.on_closed: Take = lambda _market, _klines: None
         self.on_open: Take = lambda _market, _klines: None
         self._closed: deque[tuple[str, Sequence[Kline]]] = deque(maxlen=BATCHES_LIMIT)
@@ -39,9 +39,9 @@ class KlineFeed:
 
     def offer_open(self, market: str, klines: Iterable[Kline]) -> None:
         """Take the present state of all candles of a market that are still open."""
-        if not self.has_viewers:
+        if not (symbols := self.viewed.get(market)):
             return
-        self._open[market] = tuple(klines)
+        self._open[market] = tuple(kline for kline in klines if kline.symbol in symbols)
         if not self._is_due:
             self._wake()
 

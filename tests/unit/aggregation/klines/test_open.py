@@ -80,7 +80,7 @@ def test_the_aggregator_offers_open_klines_only_while_they_are_wanted():
 
     aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda *_: columns([]), lambda _market, _klines: None)
     aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
-    aggregator.share_open_klines(lambda: bool(wanted), offer, 0.5)
+    aggregator.share_open_klines(lambda _market: None if wanted else (), offer, 0.5)
     aggregator.offer_open_klines(10.0)
     assert shown == []
     wanted.append(True)

@@ -47,7 +47,7 @@ def test_open_klines_are_taken_only_while_somebody_looks_and_the_newest_replaces
     """One state of each market waits."""
     feed = KlineFeed()
     feed.offer_open("linear", [kline(volume=1)])
-    feed.has_viewers = True
+    feed.viewed = {"linear": frozenset({"BTCUSDT"})}
     feed.offer_open("linear", [kline(volume=2)])
     feed.offer_open("linear", [kline(volume=3)])
     _, opened = run(feed)
