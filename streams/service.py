@@ -133,6 +133,11 @@ class StreamService:
             streamed=self._streamed,
         )
 
+    @property
+    def dial(self) -> Dial:
+        """What opens connections, within the budget of all."""
+        return self._dialer.open
+
     def feed(self, market: str | None = None) -> Feed:
         """The feed of a market, the usual one for None."""
         name = market or self._options.market
