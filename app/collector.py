@@ -19,11 +19,8 @@ from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
-from app.figures import Figures
 from app.health import Health, health_routes
-from app.metrics_route import metrics_routes
 from app.options import (
-    WebParts,
     endpoints,
     feed_options,
     kinds_of,
@@ -34,6 +31,7 @@ from app.options import (
     symbol_rules,
     trade_rules,
 )
+from app.page import Page
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from app.venue_checks import check_settings, depth_of, has_markets
@@ -98,9 +96,10 @@ class Collector:
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
-        self.health, self.figures = Health(self), Figures()
-        self.events = EventFanout(self.figures.events)
+        self.health = Health(self)
+        self.events = EventFanout()
         self.alerts: AlertService | None = None
+        self.page = Page(self, self._venue)
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -111,6 +110,7 @@ class Collector:
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, self._build_alerts, *checks)
         self.events.add(self.outputs)
+        self.events.add(self.page.hub)
         self._rest_of = rest_of(settings, self._venue)
         self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
@@ -213,6 +213,16 @@ class Collector:
         return [thread for owner in owners if owner for thread in owner.threads()]
 
     @property
+    def followed(self) -> Choice:
+        """The symbols by market that the settings choose; replaced where it changes."""
+        return self._followed
+
+    @property
+    def collected(self) -> set[tuple[str, str]]:
+        """The markets and symbols that are streamed at all; replaced where it changes."""
+        return self._brought
+
+    @property
     def traded(self) -> set[tuple[str, str]]:
         """The markets and symbols of which trades are collected; not to be changed."""
         return self._traded
@@ -233,6 +243,7 @@ class Collector:
             self.alerts.begin_stop(self._problem.reason if self._problem else None)
         self.rest.stop()
         self.symbols.stop()
+        self.page.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
         alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
@@ -251,7 +262,7 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the figures of all parts as fields of a log line; any thread."""
         return {
-            "symbols": self.symbol_counts(),
+            "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
             "faults": self.faults.counts(),
             **self.outputs.stats(),
@@ -259,10 +270,6 @@ class Collector:
             **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }
-
-    def symbol_counts(self) -> dict[str, int]:
-        """Return how many symbols are followed, by market."""
-        return {market: len(symbols) for market, symbols in self._followed.items()}
 
     def live_status(self) -> dict[str, Any]:
         """Return `status` and each stream's own figures, for the table on a terminal."""
@@ -319,7 +326,7 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
-            web=WebParts(routes={**health_routes(self.health), **metrics_routes(self, self)}),
+            web=self.page.parts(health_routes(self.health)),
         )
         return OutputService(options, events=self.events)
 
@@ -367,15 +374,11 @@ class Collector:
         return Target(market, callback, is_channel=isinstance(callback, Pipeline | RedundantTrades))
 
     def _build_klines(self) -> KlineService:
-        settings, report, clock = self.settings, self.faults.report, self.rest.clock
-        taken = KlineFanout(self.outputs, self.alerts) if self.alerts else self.outputs
-        decode, outputs = self.figures.of_klines(
-            ClockSampler(self._decoder_of, clock.observe), taken, clock.now_ms, settings.kline_intervals
-        )
+        settings, report = self.settings, self.faults.report
         service = KlineService(
             kline_options(settings, self._venue),
-            decode,
-            outputs,
+            ClockSampler(self._decoder_of, self.rest.clock.observe),
+            KlineFanout(self.outputs, self.alerts) if self.alerts else self.outputs,
             self.rest,
             report=report,
             contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this

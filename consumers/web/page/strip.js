@@ -42,15 +42,12 @@ export class Strip {
     }
     if (message.aggregator) {
       const { queue } = message.aggregator;
-      show("queue", "Kline queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
+      show("queue", "Klines queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
     }
     for (const each of message.outputs || []) {
-      const said = [each.up ? "up" : "down"];
-      if (each.queue) said.push(`${compact(each.queue)} waiting`);
-      if (each.dropped) said.push(`${compact(each.dropped)} lost`);
-      show(`output ${each.name}`, `Output ${each.name}`, said.join(" · "),
-        each.up ? (each.dropped || each.queue > WAITING ? "warn" : "") : "bad",
-        `${count(each.queue)} messages wait, ${count(each.dropped)} were dropped since the start`);
+      const dropped = each.dropped ? ` · ${compact(each.dropped)} lost` : "";
+      show(`output ${each.name}`, `Output ${each.name}`, `${each.up ? "up" : "down"} · ${compact(each.queue)} waiting${dropped}`,
+        each.up ? (each.dropped || each.queue > WAITING ? "warn" : "") : "bad");
     }
     if (message.klines) {
       const { closed, incomplete, revised } = message.klines;
@@ -61,8 +58,7 @@ export class Strip {
     if (message.audit) {
       const { compared, different, last_ms: lastMs } = message.audit;
       const last = lastMs ? ` · ${clock(lastMs)}` : "";
-      const equal = `${compact(compared - different)} equal`;
-      show("audit", "Audit", !compared ? "not yet" : different ? `${compact(different)} differ · ${equal}` : equal + last,
+      show("audit", "Audit", compared ? `${compact(compared - different)}/${compact(compared)} equal${last}` : "not yet",
         different ? "bad" : "", `${count(compared)} candles compared with the exchange's own, ${count(different)} different`);
     }
     if (message.clock) {
