@@ -13,10 +13,11 @@ const REPAIRS = {
   stream: "it goes on without a snapshot",
 };
 
-function symbolsOf({ symbols, topic }) {
+function symbolsOf({ symbols, symbols_total: total, topic }) {
   if (!symbols || !symbols.length) return topic || "";
-  if (symbols.length <= NAMED) return symbols.join(", ");
-  return `${symbols.slice(0, NAMED - 1).join(", ")} and ${symbols.length - NAMED + 1} more`;
+  const count = total || symbols.length; // of very many not all come
+  if (count <= NAMED) return symbols.join(", ");
+  return `${symbols.slice(0, NAMED - 1).join(", ")} and ${count - NAMED + 1} more`;
 }
 
 function spanOf({ from, until }) {
