@@ -25,15 +25,16 @@ function itemOf(row) {
   };
 }
 
-/** What the flags say, for people. */
-export function stateOf(item) {
-  const { flags } = item;
-  const states = [];
-  if (flags & OPEN) states.push("open");
-  states.push(flags & INCOMPLETE ? "incomplete" : flags & OPEN ? "" : "complete");
-  if (flags & REPAIRED) states.push("repaired");
-  if (flags & REVISED) states.push("revised");
-  return states.filter(Boolean).join(", ");
+const SIGNS = [[INCOMPLETE, "incomplete"], [REPAIRED, "repaired"], [REVISED, "revised"]];
+
+/** What the flags of a candle say, for people; "" of one that is whole and as it was issued first. */
+function stateOf({ flags }) {
+  return SIGNS.filter(([flag]) => flags & flag).map(([, name]) => name).join(", ");
+}
+
+/** The gravest of them. */
+function flagOf({ flags }) {
+  return SIGNS.find(([flag]) => flags & flag)?.[1] || "";
 }
 
 export class Chart {
@@ -248,16 +249,13 @@ export class Chart {
     const shown = [texts.open, texts.high, texts.low, texts.close].map((text) => padded(text, this.decimals));
     [...shown, texts.volume].forEach((text, i) => setText(this.values[i], text));
     legend.dataset.direction = item.close >= item.open ? "up" : "down";
-    const said = item.flags & (INCOMPLETE | REPAIRED | REVISED) ? stateOf(item) : "";
-    setText(this.legendState, said);
+    setText(this.legendState, flagOf(item) && stateOf(item));
     this.legendState.dataset.flag = flagOf(item);
   }
 
   renderCard(item) {
     const { card, canvas } = this.place;
     const { texts } = item;
-    const state = element("p", "state", stateOf(item));
-    state.dataset.flag = flagOf(item);
     const list = element("dl");
     const add = (name, value) => list.append(element("dt", "", name), element("dd", "", value));
     for (const name of ["open", "high", "low", "close"]) add(capital(name), padded(texts[name], this.decimals));
@@ -265,7 +263,12 @@ export class Chart {
     add("Complete", item.flags & OPEN ? "not closed yet" : item.flags & INCOMPLETE ? "no" : "yes");
     add("Source", SOURCES[item.source] || item.source);
     add("Revision", String(item.revision));
-    card.replaceChildren(element("p", "time", `${moment(item.time * 1000)} UTC`), state, list);
+    card.replaceChildren(element("p", "time", `${moment(item.time * 1000)} UTC`), list);
+    if (flagOf(item)) {
+      const state = element("p", "state", stateOf(item));
+      state.dataset.flag = flagOf(item);
+      list.before(state);
+    }
     if (item.reason) card.append(element("p", "reason", item.reason));
     card.dataset.time = item.time;
     const x = this.chart.timeScale().timeToCoordinate(item.time) ?? 0;
@@ -273,12 +276,6 @@ export class Chart {
     card.style.left = isLeft ? `${x + 16}px` : "";
     card.style.right = isLeft ? "" : `${canvas.clientWidth - x + 16}px`;
   }
-}
-
-function flagOf({ flags }) {
-  if (flags & INCOMPLETE) return "incomplete";
-  if (flags & REPAIRED) return "repaired";
-  return flags & REVISED ? "revised" : "";
 }
 
 function capital(text) {

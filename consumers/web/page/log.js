@@ -6,11 +6,11 @@ const KEPT = 200;
 const NAMED = 3; // symbols named in a sentence
 
 const REPAIRS = {
-  ids: "the ids of its trades prove that nothing is missing",
-  trades: "the missing trades were filled in by their ids",
-  candle: "the exchange's own candle took its place",
-  snapshot: "it was subscribed anew and has a whole snapshot",
-  stream: "it goes on without a snapshot",
+  ids: "The ids of the trades prove that none is missing",
+  trades: "The missing trades were filled in by their ids",
+  candle: "The exchange's own candle took its place",
+  snapshot: "A whole snapshot came",
+  stream: "It goes on without a snapshot",
 };
 
 function symbolsOf({ symbols, symbols_total: total, topic }) {
@@ -29,29 +29,26 @@ function spanOf({ from, until }) {
 const SENTENCES = {
   connected: ["good", (event) => `connected: ${symbolsOf(event)}`],
   disconnected: ["bad", (event) => {
-    const end = event.final ? " The stream was given up." : "";
-    return `connection ended: ${symbolsOf(event)}. ${event.reason || ""}${end}`;
+    const end = event.final ? ". The stream was given up" : "";
+    return `connection ended: ${symbolsOf(event)}. ${event.reason || "No reason is known"}${end}`;
   }],
   gap: ["bad", (event) => {
-    const why = event.reason ? `: ${event.reason}` : "";
-    return `data of ${symbolsOf(event)} is missing${spanOf(event)}${why}`;
+    const why = event.reason ? `. ${event.reason}` : "";
+    return `data missing${spanOf(event)}: ${symbolsOf(event)}${why}`;
   }],
-  repaired: ["good", (event) => {
-    const how = REPAIRS[event.how] || event.how;
-    return `${symbolsOf(event)} is repaired${spanOf(event)}: ${how}`;
-  }],
+  repaired: ["good", (event) => `repaired${spanOf(event)}: ${symbolsOf(event)}. ${REPAIRS[event.how] || event.how}`],
   stale: ["warn", (event) => {
     const silent = event.silent_s ? ` for ${duration(event.silent_s)}` : "";
-    return `${event.topic || symbolsOf(event) || "connection"} is silent${silent}`;
+    return `silent${silent}: ${event.topic || symbolsOf(event) || "the whole connection"}`;
   }],
-  quarantined: ["warn", (event) => `the exchange refuses ${event.topic}: ${event.message}; it is tried again later`],
-  sink_down: ["bad", (event) => `output ${event.sink} does not work${spanOf(event)}: ${event.reason}`],
+  quarantined: ["warn", (event) => `refused by the exchange: ${event.topic}. ${event.message}. It is tried again later`],
+  sink_down: ["bad", (event) => `does not work${spanOf(event)}: ${event.reason}`],
   sink_up: ["good", (event) => {
     const lost = (event.lost || 0) + (event.raw_dropped || 0);
-    return `output ${event.sink} works again${spanOf(event)}; ${lost ? `${lost} messages were lost` : "nothing was lost"}`;
+    return `works again, was away${spanOf(event)}; ${lost ? `${lost} messages were lost` : "nothing was lost"}`;
   }],
-  listed: ["", (event) => `${symbolsOf(event)} was listed by the exchange`],
-  delisted: ["", (event) => `${symbolsOf(event)} is no longer listed by the exchange`],
+  listed: ["", (event) => `listed by the exchange: ${symbolsOf(event)}`],
+  delisted: ["", (event) => `no longer listed by the exchange: ${symbolsOf(event)}`],
 };
 
 /** The severity and sentence of a status event. */
@@ -85,7 +82,7 @@ function rowOf(event) {
   const time = element("time", "", clock(event.ts));
   time.dateTime = new Date(event.ts).toISOString();
   time.title = `${moment(event.ts)} UTC`;
-  const what = [event.market, event.kind].filter(Boolean).join(" ");
+  const what = event.sink ? `output ${event.sink}` : [event.market, event.kind].filter(Boolean).join(" ");
   const text = element("span", "text", sentence);
   text.title = [event.stream, (event.symbols || []).slice(0, 40).join(" ")].filter(Boolean).join(": ");
   const row = element("li", severity, time, element("span", "dot"), element("span", "what", what), text);

@@ -164,7 +164,7 @@ const TAKERS = {
   hello(message) {
     state.exchange = message.exchange;
     state.proposed = message.view;
-    setText(at("version"), `${message.exchange} collector ${message.version}`);
+    setText(at("version"), `Collector ${message.version} of ${message.exchange}.`);
     setMarkets(message.markets);
     log.setAll(message.events);
     state.view ? show({}) : showHash();

@@ -42,12 +42,15 @@ export class Strip {
     }
     if (message.aggregator) {
       const { queue } = message.aggregator;
-      show("queue", "Klines queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
+      show("queue", "Kline queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
     }
     for (const each of message.outputs || []) {
-      const dropped = each.dropped ? ` · ${compact(each.dropped)} lost` : "";
-      show(`output ${each.name}`, `Output ${each.name}`, `${each.up ? "up" : "down"} · ${compact(each.queue)} waiting${dropped}`,
-        each.up ? (each.dropped || each.queue > WAITING ? "warn" : "") : "bad");
+      const said = [each.up ? "up" : "down"];
+      if (each.queue) said.push(`${compact(each.queue)} waiting`);
+      if (each.dropped) said.push(`${compact(each.dropped)} lost`);
+      show(`output ${each.name}`, `Output ${each.name}`, said.join(" · "),
+        each.up ? (each.dropped || each.queue > WAITING ? "warn" : "") : "bad",
+        `${count(each.queue)} messages wait, ${count(each.dropped)} were dropped since the start`);
     }
     if (message.klines) {
       const { closed, incomplete, revised } = message.klines;
@@ -58,7 +61,8 @@ export class Strip {
     if (message.audit) {
       const { compared, different, last_ms: lastMs } = message.audit;
       const last = lastMs ? ` · ${clock(lastMs)}` : "";
-      show("audit", "Audit", compared ? `${compact(compared - different)}/${compact(compared)} equal${last}` : "not yet",
+      const equal = `${compact(compared - different)} equal`;
+      show("audit", "Audit", !compared ? "not yet" : different ? `${compact(different)} differ · ${equal}` : equal + last,
         different ? "bad" : "", `${count(compared)} candles compared with the exchange's own, ${count(different)} different`);
     }
     if (message.clock) {
