@@ -68,7 +68,7 @@ class Contender:
             **self.environment,
         }
         return Child(
-            [str(ROOT / self.script)],
+            ["-P", str(ROOT / self.script)],  # not with the script's folder first, where exchanges.py is a benchmark
             folder / f"{self.key}.log",
             folder,
             str(BENCH_PYTHON) if self.is_foreign else sys.executable,
