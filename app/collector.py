@@ -19,7 +19,9 @@ from app.descriptors import Descriptors
 from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
+from app.figures import Figures
 from app.health import Health, health_routes
+from app.metrics_route import metrics_routes
 from app.options import (
     endpoints,
     feed_options,
@@ -96,8 +98,8 @@ class Collector:
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
-        self.health = Health(self)
-        self.events = EventFanout()
+        self.health, self.figures = Health(self), Figures()
+        self.events = EventFanout(self.figures.events)
         self.alerts: AlertService | None = None
         self.page = Page(self, self._venue)
         coins = CoinsFile(*settings.coins_paths)
@@ -262,7 +264,7 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the figures of all parts as fields of a log line; any thread."""
         return {
-            "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
+            "symbols": self.symbol_counts(),
             **self.streams.stats(),
             "faults": self.faults.counts(),
             **self.outputs.stats(),
@@ -270,6 +272,10 @@ class Collector:
             **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }
+
+    def symbol_counts(self) -> dict[str, int]:
+        """Return how many symbols are followed, by market."""
+        return {market: len(symbols) for market, symbols in self._followed.items()}
 
     def live_status(self) -> dict[str, Any]:
         """Return `status` and each stream's own figures, for the table on a terminal."""
@@ -326,7 +332,7 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
-            web=self.page.parts(health_routes(self.health)),
+            web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self)}),
         )
         return OutputService(options, events=self.events)
 
@@ -374,11 +380,15 @@ class Collector:
         return Target(market, callback, is_channel=isinstance(callback, Pipeline | RedundantTrades))
 
     def _build_klines(self) -> KlineService:
-        settings, report = self.settings, self.faults.report
+        settings, report, clock = self.settings, self.faults.report, self.rest.clock
+        taken = KlineFanout(self.outputs, self.alerts) if self.alerts else self.outputs
+        decode, outputs = self.figures.of_klines(
+            ClockSampler(self._decoder_of, clock.observe), taken, clock.now_ms, settings.kline_intervals
+        )
         service = KlineService(
             kline_options(settings, self._venue),
-            ClockSampler(self._decoder_of, self.rest.clock.observe),
-            KlineFanout(self.outputs, self.alerts) if self.alerts else self.outputs,
+            decode,
+            outputs,
             self.rest,
             report=report,
             contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this

@@ -1,4 +1,4 @@
-"""Documents made of declarations: .env.example and docs/SETTINGS.md of the settings, docs/EXCHANGES.md of exchanges.
+"""Documents made of declarations: .env.example, and docs/SETTINGS.md, docs/EXCHANGES.md and docs/MONITORING.md in part.
 
 `python -m app.documents` (make settings) writes the files; a unit test fails where one of them is stale.
 """
@@ -6,12 +6,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from app.metrics import FAMILIES
 from conf.document import between, env_example, with_table
 from exchanges.conformance.table import BEGIN, END, table
 from exchanges.registry import VENUES
 
 ROOT = Path(__file__).resolve().parent.parent
 EXCHANGES = ROOT / "docs" / "EXCHANGES.md"
+METRICS_BEGIN, METRICS_END = "<!-- metrics: made by `make settings` from app/metrics.py -->", "<!-- end of metrics -->"
 
 
 def documents() -> dict[Path, Callable[[str], str]]:
@@ -20,12 +22,22 @@ def documents() -> dict[Path, Callable[[str], str]]:
         ROOT / ".env.example": lambda _: env_example(),
         ROOT / "docs" / "SETTINGS.md": with_table,
         EXCHANGES: with_exchanges,
+        ROOT / "docs" / "MONITORING.md": with_metrics,
     }
 
 
 def with_exchanges(text: str) -> str:
     """A text with its table of exchanges made anew; ValueError without its markers."""
     return between(text, BEGIN, END, table(VENUES.values()))
+
+
+def with_metrics(text: str) -> str:
+    """The text of docs/MONITORING.md with its table of metrics made anew; ValueError without its markers."""
+    rows = [
+        f"| `{each.full_name}` | {each.type} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in FAMILIES
+    ]
+    return between(text, METRICS_BEGIN, METRICS_END, ["| metric | type | labels | |", "|---|---|---|---|", *rows])
 
 
 def main() -> None:

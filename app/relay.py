@@ -8,12 +8,15 @@ import structlog
 from app.collector import AGGREGATOR_SHARE, STREAMS_SHARE, lost_thread
 from app.descriptors import Descriptors
 from app.exits import Exit
+from app.figures import Figures
 from app.health import RelayHealth, health_routes
+from app.metrics_route import metrics_routes
 from app.options import WebParts, output_options
 from app.process import exit_of_stop
 from conf.settings import Settings
 from consumers.relay import Relay
 from consumers.service import OutputService
+from model.events import EventFanout
 
 log = structlog.get_logger()
 
@@ -24,15 +27,17 @@ class OutputRelay:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings = settings.relayed()
         self._descriptors = Descriptors()
-        self.health = RelayHealth(self)
+        self.health, self.figures = RelayHealth(self), Figures()
+        events = EventFanout(self.figures.events)
         several = len(settings.relayed_exchanges) > 1
         options = output_options(
             settings,
             descriptors=lambda: self._descriptors.for_clients,
             names_exchange=several,
-            web=WebParts(routes=health_routes(self.health)),
+            web=WebParts(routes={**health_routes(self.health), **metrics_routes(self)}),
         )
-        self.outputs = OutputService(options)
+        self.outputs = OutputService(options, events=events)
+        events.add(self.outputs)
         publish = self.outputs.manager.publish
         self.source = Relay(settings.redis_url, settings.relayed_exchanges, settings.relayed_main_keys, publish)
 

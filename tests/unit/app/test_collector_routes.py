@@ -16,6 +16,7 @@ from model.events import Connected
 from model.records import FeedMarker
 from streams import MarketFeed, Reader
 from tests.support.collector import published_by, stream_of
+from tests.support.klines import kline
 from tests.support.markers import feed_down, feed_up
 from tests.support.settings import settings_of
 
@@ -140,11 +141,12 @@ def test_klines_leave_in_envelopes_of_bounded_size(collect):
     collector, _ = collect(KLINE_REPAIR="false", ENABLED_CONSUMERS=f"{__name__}:Keeping")
     Keeping.kept.clear()
     assert collector.outputs.start()
-    collector.klines.publish("linear", list(range(250)))
+    klines = [kline(number) for number in range(250)]
+    collector.klines.publish("linear", klines)
     assert collector.stop() == Exit.ASKED
 
     assert [len(envelope.data) for envelope in Keeping.kept] == [100, 100, 50]
-    assert [k for envelope in Keeping.kept for k in envelope.data] == list(range(250))
+    assert [k for envelope in Keeping.kept for k in envelope.data] == klines
     assert {(e.exchange, e.channel, e.data_type) for e in Keeping.kept} == {("bybit", "linear", "klines")}
 
 
