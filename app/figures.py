@@ -144,6 +144,8 @@ class LagFigures:
         """`now_ms` is the exchange's time."""
         self._decode, self._now_ms = decode, now_ms
         self.lags: dict[str, Histogram] = {}
+        self.newest_ms: dict[str, int] = {}
+        """The age of the newest batch's, by market."""
 
     def __call__(self, market: str, payloads: Sequence[bytes]) -> TradeBatch:
         """Decode one batch of a market."""
@@ -153,7 +155,8 @@ class LagFigures:
             if lag is None:
                 lag = Histogram(LAG_BOUNDS_S)
                 self.lags = {**self.lags, market: lag}  # a new dict: the old one may be being read
-            lag.add(max(0, self._now_ms() - batch.event_ms[-1]) / 1000)
+            self.newest_ms[market] = lag_ms = max(0, self._now_ms() - batch.event_ms[-1])
+            lag.add(lag_ms / 1000)
         return batch
 
 

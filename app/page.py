@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from aggregation.recovery.candles import rolled_up
 from app import VERSION
+from app.figures import Figures
 from app.health import Health, WatchedCollector
 from app.options import WebParts
 from app.page_feeds import PageFeeds
@@ -36,6 +37,7 @@ class ShownCollector(WatchedCollector, Protocol):
     """What a page shows; `app.collector.Collector`."""
 
     health: Health
+    figures: Figures
 
     @property
     def followed(self) -> Mapping[str, Sequence[str]]:
@@ -180,7 +182,7 @@ class Strip:
             "reasons": reasons,
             "streams": streams,
             "messages_s": messages_s,
-            "lag_ms": {},
+            "lag_ms": dict(trades.newest_ms) if (trades := collector.figures.trades) else {},
             "aggregator": counts and {"queue": counts["waiting"]},
             "outputs": self._outputs(),
             "audit": self._audit(),

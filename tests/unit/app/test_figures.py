@@ -137,6 +137,7 @@ def test_the_lag_is_the_age_of_the_newest_trade_by_market():
     assert (dict(buckets)["0.005"], dict(buckets)["0.1"], dict(buckets)["+Inf"]) == (1, 2, 2)
     assert sum_s == pytest.approx(0.1)
     assert lag.lags["spot"].read()[1] == 1.0
+    assert lag.newest_ms == {"linear": 0, "spot": 1_000}
 
 
 def test_a_histogram_has_each_value_at_its_bound_and_the_largest_beyond():
