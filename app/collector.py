@@ -264,7 +264,7 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the figures of all parts as fields of a log line; any thread."""
         return {
-            "symbols": self.symbol_counts(),
+            "symbols": {market: len(symbols) for market, symbols in self._followed.items()},
             **self.streams.stats(),
             "faults": self.faults.counts(),
             **self.outputs.stats(),
@@ -272,10 +272,6 @@ class Collector:
             **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }
-
-    def symbol_counts(self) -> dict[str, int]:
-        """Return how many symbols are followed, by market."""
-        return {market: len(symbols) for market, symbols in self._followed.items()}
 
     def live_status(self) -> dict[str, Any]:
         """Return `status` and each stream's own figures, for the table on a terminal."""

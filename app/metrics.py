@@ -7,7 +7,7 @@ connections, markets and outputs, not with symbols. docs/MONITORING.md has the t
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
@@ -67,8 +67,9 @@ class Collecting(Watched, Protocol):
     klines: KlineService | None
     decoder: RecordDecoder | None
 
-    def symbol_counts(self) -> dict[str, int]:
-        """Return how many symbols are followed, by market."""
+    @property
+    def followed(self) -> Mapping[str, Sequence[str]]:
+        """The symbols by market."""
 
 
 class StreamFigures(NamedTuple):
@@ -243,8 +244,8 @@ def _quarantined(scrape: Scrape) -> Samples:
 
 
 def _symbols(scrape: Scrape) -> Samples:
-    counts = scrape.collector.symbol_counts() if scrape.collector else {}
-    return {(market,): count for market, count in counts.items()}
+    followed = scrape.collector.followed if scrape.collector else {}
+    return {(market,): len(symbols) for market, symbols in followed.items()}
 
 
 def _delay(scrape: Scrape) -> Histograms:
