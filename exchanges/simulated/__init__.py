@@ -11,7 +11,7 @@ How, step by step: the beginning of dialect.py.
 
 GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests;
                        the kinds that it has, and whether candles of its REST have an exact turnover
-GET  /sim/published    per topic its kind and how many payloads every subscriber got
+GET  /sim/published    per topic its kind, how many payloads went to every subscriber, and snapshots by connection
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;
                        intervals below a minute need --true-seconds; start and end bound the candle's start (ms)
 

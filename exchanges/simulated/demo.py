@@ -107,15 +107,18 @@ class Exchange:
         return dict(requests.get(f"{self.rest_url}/sim/stats", timeout=DRAIN_LIMIT_S).json())
 
     def published(self) -> Published:
-        """What every subscriber of each topic got so far."""
+        """What went out on each topic so far."""
         return dict(requests.get(f"{self.rest_url}/sim/published", timeout=DRAIN_LIMIT_S).json())
 
     def sent_since(self, before: Published) -> "Counter[str]":
-        """Messages of each kind since then; of the topics of then: an open page of the collector subscribes more."""
+        """Messages of each kind since then, of the topics and connections of then: a page that is open has others."""
+        connections = {each for topic in before.values() for each in topic["snapshots"]}
         sent = Counter[str]()
         for name, topic in self.published().items():
             if name in before:
                 sent[topic["kind"]] += topic["payloads"] - before[name]["payloads"]
+                for each in connections & topic["snapshots"].keys():
+                    sent[topic["kind"]] += topic["snapshots"][each] - before[name]["snapshots"].get(each, 0)
         return sent
 
     def command(self, name: str, **body: Any) -> dict[str, Any]:

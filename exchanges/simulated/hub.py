@@ -24,7 +24,7 @@ Frame = Callable[[bytes], bytes]  # a message's text as it is written: see frame
 class Topic:
     """One topic of one category, with its counters.
 
-    `generated` payloads, of them `snapshots` to a new subscriber alone; `sent` frames over all subscribers.
+    `generated` payloads, of them `snapshots` to one connection alone, by its id; `sent` frames over all subscribers.
     """
 
     __slots__ = (
@@ -45,7 +45,8 @@ class Topic:
     def __init__(self, category: str, name: str, kind: str, symbol: str, detail: str = "") -> None:
         self.category, self.name, self.kind, self.symbol, self.detail = category, name, kind, symbol, detail
         self.sessions: list[Session] = []
-        self.generated = self.snapshots = 0
+        self.generated = 0
+        self.snapshots: Counter[str] = Counter()
         self.sent = 0
         self.fault: TopicFault | None = None
         self.held: list[bytes] = []
@@ -216,7 +217,7 @@ class Hub:
     def snapshot_to(self, session: Session, topic: Topic, payload: str) -> None:
         """Queue the first snapshot of a subscription; it counts as generated and sent."""
         topic.generated += 1
-        topic.snapshots += 1
+        topic.snapshots[session.conn_id] += 1
         self.deliver_to(session, topic, payload.encode())
 
     def _publish_faulty(self, topic: Topic, fault: TopicFault, body: bytes) -> None:
@@ -262,9 +263,13 @@ class Hub:
     # stats
 
     def published(self) -> dict[str, dict[str, Any]]:
-        """Per topic its kind and how many payloads every subscriber got, however many there are."""
+        """Per topic its kind, how many payloads went to every subscriber, and snapshots to one, by connection."""
         return {
-            f"{topic.category}:{topic.name}": {"kind": topic.kind, "payloads": topic.generated - topic.snapshots}
+            f"{topic.category}:{topic.name}": {
+                "kind": topic.kind,
+                "payloads": topic.generated - topic.snapshots.total(),
+                "snapshots": dict(topic.snapshots),
+            }
             for topic in self.topics.values()
         }
 

@@ -43,7 +43,7 @@ export class Chart {
     this.place = place;
     this.byTime = new Map();
     this.items = [];
-    this.decimals = 2;
+    this.decimals = 0;
     this.pinned = null; // the candle that the keyboard is on
     this.hovered = null;
     this.view = null;
@@ -96,6 +96,7 @@ export class Chart {
 
   /** Empty the chart for another view, until its candles come. */
   begin(view) {
+    if (view.symbol !== this.view?.symbol || view.market !== this.view.market) this.setDecimals(0);
     this.view = view;
     this.isNew = true;
     this.unpin();
@@ -106,7 +107,7 @@ export class Chart {
   /** Take a `candles` message: it replaces all. */
   setAll(message) {
     this.step = message.step_s;
-    this.setDecimals(message.price_decimals);
+    this.raiseDecimals(message.price_decimals);
     this.chart.timeScale().applyOptions({
       timeVisible: this.step > 0 && this.step < DAY_S, secondsVisible: this.step > 0 && this.step < 60,
     });
@@ -125,7 +126,7 @@ export class Chart {
     const item = itemOf(row);
     const known = this.byTime.get(item.time);
     const last = this.items.at(-1);
-    this.setDecimals(Math.max(this.decimals, decimalsOf(item.texts.close)));
+    this.raiseDecimals(decimalsOf(item.texts.close));
     if (known) this.items[this.items.indexOf(known, known === last ? -1 : 0)] = item;
     else if (!last || item.time > last.time) this.items.push(item);
     if (known || item === this.items.at(-1)) {
@@ -148,6 +149,13 @@ export class Chart {
     this.candles.setData(items);
     this.volume.setData(items.map((item) => this.volumeOf(item)));
     this.colorLast();
+    this.render();
+  }
+
+  /** Show prices with at least so many digits after the point. */
+  raiseDecimals(decimals) {
+    if (decimals <= this.decimals) return;
+    this.setDecimals(decimals);
     this.render();
   }
 
@@ -177,6 +185,7 @@ export class Chart {
 
   say(text) {
     this.place.note.hidden = !text;
+    this.place.note.classList.toggle("aside", this.items.length > 0);
     setText(this.place.note, text);
   }
 

@@ -4,6 +4,9 @@ import { clock, duration, element, moment } from "./format.js";
 
 const KEPT = 200;
 const NAMED = 3; // symbols named in a sentence
+const GROUPED = new Set(["connected", "disconnected", "gap", "repaired", "stale"]);
+const GROUPS = 6; // entries that the next event may belong to
+const GROUP_MS = 30_000; // from the first to the last event of an entry
 
 const REPAIRS = {
   ids: "The ids of the trades prove that none is missing",
@@ -30,7 +33,7 @@ const SENTENCES = {
   connected: ["good", (event) => `connected: ${symbolsOf(event)}`],
   disconnected: ["bad", (event) => {
     const end = event.final ? ". The stream was given up" : "";
-    return `connection ended: ${symbolsOf(event)}. ${event.reason || "No reason is known"}${end}`;
+    return `connection ended: ${symbolsOf(event)}. ${event.reason || "Several reasons"}${end}`;
   }],
   gap: ["bad", (event) => {
     const why = event.reason ? `. ${event.reason}` : "";
@@ -57,23 +60,62 @@ export function sentenceOf(event) {
   return [severity, say(event).trim()];
 }
 
+/** Several events that are one to a reader: the same change of many symbols within seconds. */
+class Entry {
+  constructor(event) {
+    this.key = GROUPED.has(event.event) ? [event.event, event.market, event.kind, event.how, event.final].join() : null;
+    this.event = event;
+    this.startMs = event.ts;
+  }
+
+  /** Take one more event in; false where it is another matter. */
+  takes(event, key) {
+    if (!key || key !== this.key || Math.abs(event.ts - this.startMs) > GROUP_MS) return false;
+    const both = [this.event, event];
+    const [known, more] = both.map((each) => each.symbols || []);
+    const added = more.filter((symbol) => !known.includes(symbol));
+    const count = both.reduce((sum, each) => sum + (each.symbols_total || 0) - (each.symbols_total ? each.symbols.length : 0), 0);
+    const symbols = [...known, ...added];
+    const spans = { from: both.map((each) => each.from).filter(Boolean), until: both.map((each) => each.until).filter(Boolean) };
+    this.event = { ...this.event, symbols, symbols_total: symbols.length + count, ts: event.ts };
+    if (added.length && this.event.topic !== event.topic) delete this.event.topic;
+    if (this.event.reason !== event.reason) delete this.event.reason;
+    if (spans.from.length) this.event.from = Math.min(...spans.from);
+    if (spans.until.length) this.event.until = Math.max(...spans.until);
+    return true;
+  }
+}
+
 export class Log {
   /** `place` has the elements: rows, empty. */
   constructor(place) {
     this.place = place;
+    this.entries = []; // newest first, as the rows are
   }
 
   /** Replace all by these events, oldest first. */
   setAll(events) {
-    this.place.rows.replaceChildren(...events.slice(-KEPT).reverse().map(rowOf));
+    this.entries = [];
+    for (const event of events) this.take(event);
+    this.place.rows.replaceChildren(...this.entries.map(({ event }) => rowOf(event)));
     this.place.empty.hidden = events.length > 0;
   }
 
   add(event) {
     const { rows, empty } = this.place;
+    const at = this.take(event);
+    if (at < 0) rows.prepend(rowOf(event));
+    else rows.children[at].replaceWith(rowOf(this.entries[at].event));
+    while (rows.childElementCount > this.entries.length) rows.lastElementChild.remove();
     empty.hidden = true;
-    rows.prepend(rowOf(event));
-    while (rows.childElementCount > KEPT) rows.lastElementChild.remove();
+  }
+
+  /** Keep an event; returns the place of the entry that took it in, or -1 where it is a new one. */
+  take(event) {
+    const entry = new Entry(event);
+    const at = this.entries.slice(0, GROUPS).findIndex((each) => each.takes(event, entry.key));
+    if (at < 0) this.entries = [entry, ...this.entries.slice(0, KEPT - 1)];
+    return at;
   }
 }
 

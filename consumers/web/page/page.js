@@ -1,7 +1,7 @@
 // The page: what is viewed, the keys, and who gets which message. The address holds the view: #linear/BTCUSDT/1m.
 
 import { Chart } from "./chart.js";
-import { element, padded, setText } from "./format.js";
+import { decimalsOfAll, element, padded, setText } from "./format.js";
 import { Ladder } from "./ladder.js";
 import { Log } from "./log.js";
 import { Picker } from "./picker.js";
@@ -195,6 +195,7 @@ const TAKERS = {
     tape.add(message);
     if (!message.rows.length) return;
     state.hasTrades = true;
+    chart.raiseDecimals(decimalsOfAll(message.rows.map((row) => row[1])));
     setPrice(message.rows.at(-1)[1]);
   },
   feed(message) {

@@ -56,7 +56,8 @@ export class Strip {
       const { closed, incomplete, revised } = message.klines;
       show("klines", "Klines closed", compact(closed), "",
         `${count(closed)} closed, ${count(incomplete)} of them incomplete at first, ${count(revised)} revised`);
-      show("incomplete", "Incomplete · revised", `${compact(incomplete)} · ${compact(revised)}`, incomplete ? "note" : "");
+      show("incomplete", "Incomplete · revised", `${compact(incomplete)} · ${compact(revised)}`, "",
+        "Klines that closed incomplete, and klines that were issued again: repaired ones are among them");
     }
     if (message.audit) {
       const { compared, different, last_ms: lastMs } = message.audit;
