@@ -111,8 +111,8 @@ class Losses:
             return True
         if any(lost & found.symbols for _, found, lost in self._overlapping(market, symbols, span_ms)):
             return False
-        repaired = (event for event in self._of(market, span_ms) if event.how != "candle")
-        return up_s >= SETTLED_S or {*symbols} <= {symbol for event in repaired for symbol in event.symbols or ()}
+        whole = (each for each in self._of(market, span_ms) if each.how != "candle" or _reaches(each, span_ms[1]))
+        return up_s >= SETTLED_S or {*symbols} <= {symbol for event in whole for symbol in event.symbols or ()}
 
     def cost(self, market: str, symbols: Collection[str], span_ms: tuple[int, int]) -> Cost | None:
         """What an outage of these symbols' trades cost; its incomplete candles count as told. None without klines."""
@@ -173,6 +173,11 @@ class Losses:
             is_before = event.until_ms is not None and event.until_ms <= span_ms[0]
             if event.market == market and not is_before and (event.from_ms or 0) <= span_ms[1]:
                 yield event
+
+
+def _reaches(event: Repaired, end_ms: int) -> bool:
+    """Whether a candle that was replaced is the last one that an outage can have cost, for they close in order."""
+    return event.until_ms is not None and event.until_ms >= end_ms
 
 
 def _is_spared(window: Window, found: Incomplete, spared: Collection[Outage]) -> bool:
