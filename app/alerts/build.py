@@ -1,5 +1,6 @@
 """The alerts of a collector, made of its settings. What they need is imported where they are asked for."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aggregation.service import KlineService
@@ -12,11 +13,20 @@ if TYPE_CHECKING:
     from app.alerts.services import ServiceOptions
 
 
+class Verdict(Protocol):
+    """What says why a collector is not ready: app/health.py."""
+
+    def reasons(self) -> Sequence[Mapping[str, Any]]: ...
+
+
 class Told(Protocol):
     """What is told of: a Collector."""
 
     streams: StreamService
     klines: KlineService | None
+
+    @property
+    def health(self) -> Verdict: ...
 
 
 def build_alerts(settings: Settings, collector: Told) -> "AlertService | None":
@@ -51,7 +61,7 @@ def build_alerts(settings: Settings, collector: Told) -> "AlertService | None":
     def streams() -> set[str]:
         return {stream.name for stream in collector.streams.supervisor.status()}
 
-    return AlertService(options, Sources(streams=streams, audit=audit))
+    return AlertService(options, Sources(streams, audit, collector.health.reasons))
 
 
 def service_options(settings: Settings) -> "ServiceOptions":

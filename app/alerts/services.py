@@ -22,6 +22,7 @@ from network.http import Session
 
 REQUEST_LIMIT_S = 10.0  # name look-up, connect, TLS and answer together
 INSTALL = "-m pip install -r requirements-alerts.txt"
+QUIET_LIBRARIES = ("apprise", "oauthlib", "requests_oauthlib")  # their lines have addresses, answers and signatures
 APPRISE_HOSTS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})  # elsewhere a token stands there
 
 
@@ -96,8 +97,9 @@ class AppriseService:
         """`number` is its place in ALERT_URLS. ValueError where apprise does not understand the URL."""
         import apprise  # an extra, of 20 MB
 
-        quiet = logging.getLogger("apprise")  # it logs addresses, and answers
-        quiet.handlers, quiet.propagate = [logging.NullHandler()], False
+        for name in QUIET_LIBRARIES:
+            quiet = logging.getLogger(name)
+            quiet.handlers, quiet.propagate = [logging.NullHandler()], False
         scheme = url.partition("://")[0].lower()
         host = urlsplit(url).netloc.rpartition("@")[2] if scheme in APPRISE_HOSTS else ""
         self.name = f"ALERT_URLS {number} {scheme}://{host}"
