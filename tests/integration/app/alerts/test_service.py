@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from collections import namedtuple
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,7 +22,7 @@ from tests.support.collector import collector_of
 from tests.support.inbox import Inbox
 from tests.support.klines import kline
 
-STREAM = {"stream": "a", "market": "linear", "kind": "ticker", "symbols": ("BTCUSDT",)}
+STREAM: Any = {"stream": "a", "market": "linear", "kind": "ticker", "symbols": ("BTCUSDT",)}
 Usage = namedtuple("Usage", "total used free")  # as shutil's
 
 
@@ -34,7 +35,7 @@ def inbox():
 class Run:
     """A service with a clock of the test; `texts` are what was handed to the sender."""
 
-    def __init__(self, inbox: Inbox, **sources: object) -> None:
+    def __init__(self, inbox: Inbox, **sources: Any) -> None:
         self.clock = FakeClock()
         self.reasons: list[dict[str, object]] = []
         self.audit: dict[str, dict[str, int]] = {}

@@ -1,5 +1,7 @@
 """What outages cost: candles that stay incomplete, and how what was missed was repaired."""
 
+from typing import Any
+
 import pytest
 
 from app.alerts.losses import STAYS_S, Cost, Losses
@@ -12,13 +14,13 @@ MINUTE_MS = 60_000
 BOTH = ("BTCUSDT", "ETHUSDT")
 
 
-def incomplete(symbol: str = "BTCUSDT", minute: int = 0, **changes: object):
+def incomplete(symbol: str = "BTCUSDT", minute: int = 0, **changes: Any):
     """A candle that went out incomplete."""
-    values = {"symbol": symbol, "timestamp": BEGIN_MS + minute * MINUTE_MS, "complete": False}
+    values: dict[str, Any] = {"symbol": symbol, "timestamp": BEGIN_MS + minute * MINUTE_MS, "complete": False}
     return kline(**(values | changes))
 
 
-def complete(symbol: str = "BTCUSDT", minute: int = 0, **changes: object):
+def complete(symbol: str = "BTCUSDT", minute: int = 0, **changes: Any):
     """Its revision."""
     return incomplete(symbol, minute, complete=True, revision=1, **changes)
 
