@@ -4,7 +4,6 @@
 """
 
 import os
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.console.table import Rates, table
+from consumers.console.terminal import ENTER, LEAVE, drawing, size_of, write_all
 from model.clock import iso_ms
 from model.envelope import Envelope, plain_text
 from model.intervals import legacy_name
@@ -25,14 +25,8 @@ from model.records import Kline, Record
 
 log = structlog.get_logger()
 
-FULL_LOOK_S = 1.0  # how often a full non-blocking terminal is tried again
 KLINES_KEPT = 200  # lines of the table at most: no terminal is taller
 PRICES_KEPT = 12  # coins shown in its one line
-SIZE_UNKNOWN = (120, 40)  # columns and lines where the output is no terminal
-
-# The alternate screen of a terminal, which keeps the main one as it was; and no cursor.
-ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 Live = Literal["auto", "always", "never"]
 
@@ -91,9 +85,9 @@ class ConsoleConsumer(BaseConsumer):
     def tick(self) -> None:
         """Draw the table."""
         if self._is_live and not self._is_closed:
-            size = _size(self._options.descriptor)
+            size = size_of(self._options.descriptor)
             lines = table(self._options.status(), list(self._klines), self._prices, self._rates, time.monotonic(), size)
-            self._write(HOME + f"{END_OF_LINE}\r\n".join(lines) + END_OF_LINE + BELOW)
+            self._write(drawing(lines))
 
     def stop(self) -> None:
         """Restore the terminal."""
@@ -116,7 +110,7 @@ class ConsoleConsumer(BaseConsumer):
 
     def _write(self, text: str) -> None:
         try:
-            _write_all(self._options.descriptor, text.encode())
+            write_all(self._options.descriptor, text.encode())
         except OSError as error:  # BrokenPipeError: the reader is gone for good
             self._is_closed = True
             log.warning("console_closed", error=str(error))
@@ -161,22 +155,5 @@ def kline_line(kline: Kline, begin: str = "") -> str:
 _OHLCV = ("open", "high", "low", "close", "volume")
 
 
-def _size(descriptor: int) -> tuple[int, int]:
-    try:
-        columns, lines = os.get_terminal_size(descriptor)
-    except OSError:
-        return SIZE_UNKNOWN
-    return (columns, lines) if columns and lines else SIZE_UNKNOWN
-
-
 def _plain(price: object) -> str:
     return plain_text(Decimal(str(price)))
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        try:
-            left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # another program made the shared terminal non-blocking
-            select.select([], [descriptor], [], FULL_LOOK_S)

@@ -39,7 +39,7 @@ def table(
     room = height - len(lines) - 2
     if klines and room > 0:
         lines += ["", "last klines", *reversed(klines[-room:])]
-    return [_fit(line, width) for line in lines[:height]]
+    return [fit(line, width) for line in lines[:height]]
 
 
 def _head(status: Mapping[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _outputs(status: Mapping[str, Any], rates: Rates, now_s: float) -> list[str]
         f"{row['dropped']:>10,}{row['errors']:>8,}{row.get('lag_s', 0.0):>8.1f}"
         for name, row in rows.items()
     ]
-    return [OUTPUT_COLUMNS, *_most(lines, OUTPUTS_MOST)] if lines else []
+    return [OUTPUT_COLUMNS, *at_most(lines, OUTPUTS_MOST)] if lines else []
 
 
 def _streams(status: Mapping[str, Any], rates: Rates, now_s: float, most: int) -> list[str]:
@@ -84,10 +84,11 @@ def _streams(status: Mapping[str, Any], rates: Rates, now_s: float, most: int) -
         f"{row['name'][:33]:<34}{row['state']:<14}{row['messages']:>12,}{_rate(rate):>9}{_age(row):>10}"
         for row, rate in rows
     ]
-    return ["", STREAM_COLUMNS, *_most(lines, max(1, most))] if lines else []
+    return ["", STREAM_COLUMNS, *at_most(lines, max(1, most))] if lines else []
 
 
-def _most(lines: list[str], most: int) -> list[str]:
+def at_most(lines: list[str], most: int) -> list[str]:
+    """Return the first lines, and in the place of the last how many more there are."""
     if len(lines) <= most:
         return lines
     return [*lines[: most - 1], f"... {len(lines) - most + 1} more"]
@@ -102,6 +103,6 @@ def _age(row: Mapping[str, Any]) -> str:
     return "-" if age_s is None else f"{age_s:.1f}"
 
 
-def _fit(line: str, width: int) -> str:
+def fit(line: str, width: int) -> str:
     """Cut a line to the width; characters that would move the cursor become `?`."""
     return "".join(character if character.isprintable() else "?" for character in line[:width])

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from consumers.console.console import ENTER, LEAVE, ConsoleConsumer, ConsoleOptions
+from consumers.console.console import ConsoleConsumer, ConsoleOptions
 from consumers.console.table import Rates, table
+from consumers.console.terminal import ENTER, LEAVE
 from tests.support.klines import klines, price
 
 STATUS = {
