@@ -3,14 +3,11 @@
 Thread `relay`. Pub/Sub keeps nothing: what is published while the relay is away is lost to it; Redis Streams keep it.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
-import msgspec
 import redis
 import structlog
 from redis.exceptions import RedisError
@@ -19,9 +16,8 @@ from consumers.redis.channels import klines_channel
 from consumers.redis.connection import BoundedParser, checked_handshake
 from consumers.redis.options import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import ThreadOwner, join_by
-from model.envelope import Envelope
+from model.envelope import Envelope, read_envelope, read_klines
 from model.pacing import Backoff, OutageLog, ThrottledLogger
-from model.records import Kline
 
 log = structlog.get_logger()
 
@@ -29,18 +25,6 @@ LOOK_S = 0.5  # how often a silent connection checks for a stop
 TIMEOUT_S = 5.0  # of connecting, and of a health check
 HEALTH_S = 15  # a silent connection is pinged after this
 SAMPLE_CHARACTERS = 100  # characters of a refused message in the log
-
-
-class KlinesMessage(msgspec.Struct):
-    """An envelope of klines, exact decimals."""
-
-    exchange: str
-    channel: str
-    data_type: str
-    data: tuple[Kline, ...]
-
-
-_decode_klines = msgspec.json.Decoder(KlinesMessage).decode
 
 
 class Relay(ThreadOwner):
@@ -128,9 +112,6 @@ class Relay(ThreadOwner):
 
     def _read(self, channel: bytes, payload: bytes) -> Envelope | None:
         if channel in self._klines:
-            klines = _decode_klines(payload)
-            return Envelope(klines.exchange, klines.channel, klines.data_type, klines.data)
-        other: dict[str, Any] = json.loads(payload, parse_float=Decimal)
-        if other["data_type"] == "klines":  # they come on their own channel
-            return None
-        return Envelope(other["exchange"], other["channel"], other["data_type"], tuple(other["data"]))
+            return read_klines(payload)
+        envelope = read_envelope(payload)
+        return None if envelope.data_type == "klines" else envelope  # klines come on their own channel

@@ -4,12 +4,15 @@ Pure data; any thread. Encoded once however many outputs send it. Numbers leave 
 in plain notation, never as the nearest binary float.
 """
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import msgspec
+
+from model.records import Kline
 
 PLAIN_DIGITS = 200  # no sum of any market has as many; 1E+999999999 would be a gigabyte
 
@@ -40,6 +43,30 @@ class Envelope(msgspec.Struct, frozen=True, dict=True):
         """
         plain: dict[str, Any] = _with_numbers(msgspec.to_builtins(self, builtin_types=(Decimal,)), _float_if_equal)
         return plain
+
+
+class KlinesMessage(msgspec.Struct):
+    """An envelope of klines as it is read, exact decimals."""
+
+    exchange: str
+    channel: str
+    data_type: str
+    data: tuple[Kline, ...]
+
+
+_decode_klines = msgspec.json.Decoder(KlinesMessage).decode
+
+
+def read_klines(payload: bytes) -> Envelope:
+    """Read an envelope of klines; raises ValueError for what is none."""
+    klines = _decode_klines(payload)
+    return Envelope(klines.exchange, klines.channel, klines.data_type, klines.data)
+
+
+def read_envelope(payload: bytes) -> Envelope:
+    """Read an envelope of plain dicts, exact decimals; raises ValueError, KeyError or TypeError for what is none."""
+    message: dict[str, Any] = json.loads(payload, parse_float=Decimal)
+    return Envelope(message["exchange"], message["channel"], message["data_type"], tuple(message["data"]))
 
 
 def json_of(value: object) -> bytes:

@@ -32,17 +32,18 @@ def unlisted(_market: str, _symbol: str) -> Pair | None:
 
 def coin_of(symbol: str, pair: Pair | None = None) -> str:
     """Return the coin that a symbol prices in money: BTC of BTCUSDT; the symbol itself where it prices none."""
-    pair = pair or _pair_of_name(symbol)
+    pair = pair or pair_of_name(symbol)
     return symbol if pair is None or pair.is_dated or pair.quote in COINS else pair.base
 
 
 def rank_of(symbol: str, pair: Pair | None = None) -> int:
     """Return the rank of a symbol for its coin's price, 0 the best: BTCUSDT comes before BTCUSDC."""
-    pair = pair or _pair_of_name(symbol)
+    pair = pair or pair_of_name(symbol)
     return QUOTES.index(pair.quote) if pair and pair.quote in QUOTES else len(QUOTES)
 
 
-def _pair_of_name(symbol: str) -> Pair | None:
+def pair_of_name(symbol: str) -> Pair | None:
+    """Return the pair that a symbol's name ends in; None where that is none known."""
     parts = symbol.replace("_", "-").split("-")
     if len(parts) > 1 and parts[-1] in PERPETUAL:
         parts.pop()
