@@ -13,7 +13,7 @@ from typing import Any
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
 from aggregation.audit.compare import compared_fields, is_left_out
 from aggregation.klines.arithmetic import PLAIN
-from app import VERSION
+from app import VERSION, watch_choice
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> in
         return relay()
     if asked.command == "alert-test":
         return alert_test()
+    if asked.command == "watch":
+        return watch(asked)
     if asked.dry_run or asked.check_config:
         return dry_run(streams, subscribe, is_offline=asked.check_config)
     return run(streams, subscribe)
@@ -73,6 +75,18 @@ def alert_test() -> int:
     from app.alerts.trial import send_test  # apprise is an extra
 
     return send_test()
+
+
+def watch(asked: argparse.Namespace, settings: Settings | None = None) -> int:
+    """Show what a collector of these settings publishes, as `main.py watch --help` describes; the exit code."""
+    from app.watch import run_watch  # no other command needs it
+
+    try:
+        settings = settings or load_settings()
+        check_settings(settings, VENUES[settings.exchange])
+    except ValueError as error:
+        return exit_with_settings_error(error)
+    return run_watch(asked, settings)
 
 
 def dry_run(
@@ -136,6 +150,13 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="collect until SIGTERM, SIGINT or SIGHUP")
     commands.add_parser("relay", help="run the outputs but those in Redis, on what many collectors publish there")
     commands.add_parser("alert-test", help="send a message to each service that takes alerts")
+    watch_choice.add_arguments(
+        commands.add_parser(
+            "watch",
+            help="show what a running collector publishes: prices, klines, trades, status, raw payloads",
+            description="Show what a running collector of the same settings publishes on Redis, until Ctrl-C.",
+        )
+    )
     add_arguments(
         commands.add_parser(
             "audit",

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def commands(monkeypatch):
     """What each command line runs, by name, and with which arguments."""
     ran = []
-    for name in ("run", "relay", "dry_run", "audit"):
+    for name in ("run", "relay", "watch", "dry_run", "audit"):
         monkeypatch.setattr(cli, name, lambda *given, name=name, **options: ran.append((name, given, options)) or 0)
     return ran
 
@@ -36,6 +36,7 @@ def test_a_command_line_names_the_file_of_its_settings(commands, monkeypatch, tm
         ([], "run", {}),
         (["run"], "run", {}),
         (["relay"], "relay", {}),
+        (["watch", "prices", "BTC"], "watch", {}),
         (["--dry-run"], "dry_run", {"is_offline": False}),
         (["--check-config"], "dry_run", {"is_offline": True}),
         (["audit", "--from", "2026-01-31"], "audit", {}),

