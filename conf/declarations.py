@@ -123,7 +123,8 @@ class Declarations(BaseModel):
     )
     shard: values.Shard = COLLECTED(
         "1/1",
-        "i/n: this process is i of n that share symbols and STREAMS between them; the others need the same settings",
+        "i/n: this process is i of n that share symbols and STREAMS between them; the others need the same settings. "
+        "The name of a StatefulSet's pod may stand for i: collector-0/3 is 1/3",
     )
     raw_streams: values.PublishedKinds = COLLECTED(
         ("trades", "orderbook", "ticker", "liquidations"),

@@ -30,6 +30,7 @@ KLINE_DAYS_MAX = 366  # a longer window never closes in practice, and millisecon
 HOURS_MAX = 24 * 36_600  # a century
 
 SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
+ORDINAL = re.compile(r"\S+-(0|[1-9][0-9]{0,3})(/.*)")
 SHARDS_MAX = 1000
 CONSUMER = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a registered name, or package.module:Class
 HOST = re.compile(r"[^\s/@:?#\[\]\\,;\"']+")
@@ -154,6 +155,12 @@ def _refuse(wrong: list[str]) -> None:
         raise ValueError(f"not understood: {', '.join(map(repr, wrong))}")
 
 
+def _shard(text: str) -> str:
+    """i/n; of the pod of a StatefulSet, whose ordinals begin at 0, name-0/n is 1/n."""
+    pod = ORDINAL.fullmatch(text.strip())
+    return f"{int(pod[1]) + 1}{pod[2]}" if pod else text
+
+
 def _is_shard(text: str) -> bool:
     found = SHARD.fullmatch(text)
     return found is not None and int(found[1]) <= int(found[2]) <= SHARDS_MAX
@@ -267,7 +274,12 @@ RedundantSymbols = Annotated[
     Allowed("all, or symbols of SYMBOLS with commas between them"),
 ]
 Quote = Annotated[str, _text(canonical), _must(is_symbol, "no coin has such a name"), Allowed("one coin, as in USDT")]
-Shard = Annotated[str, _must(_is_shard, "no such part"), Allowed("i/n: process i (from 1) of n, as in 2/3")]
+Shard = Annotated[
+    str,
+    _text(_shard),
+    _must(_is_shard, "no such part"),
+    Allowed("i/n: process i (from 1) of n, as in 2/3; or a pod's name, whose number begins at 0: collector-1/3 is 2/3"),
+]
 Redundancy = Annotated[int, Field(ge=1, le=2), one_of(1, 2)]
 RawKinds = Annotated[tuple[RawKind, ...], KINDS, LISTED, Allowed(any_of(*get_args(RawKind)))]
 PublishedKinds = Annotated[

@@ -13,11 +13,17 @@ def warned(**environ):
     return [warning.name for warning in settings_of(**environ).warnings]
 
 
-@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "1/2/3", "a/b", "1/5000"])
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "1/2/3", "a/b", "1/5000", "a-2/2", "a-01/2", "-0/2", "a-0"])
 def test_a_wrong_shard_is_named_with_what_is_allowed(text):
     """i/n, and i at most n."""
     with pytest.raises(SettingsError, match=r"SHARD=.*allowed: i/n"):
         settings_of(SHARD=text)
+
+
+@pytest.mark.parametrize(("text", "shard"), [("x-0/3", "1/3"), ("bybit-x-2/3", "3/3"), ("x-0/1", "1/1")])
+def test_the_pods_of_a_stateful_set_are_numbered_by_their_names(text, shard):
+    """Their ordinals begin at 0."""
+    assert settings_of(SHARD=text).shard == shard
 
 
 def test_shards_share_no_state():
