@@ -42,8 +42,11 @@ DOCTOR = "`python main.py doctor` looks for what is wrong"
 class Source(Protocol):
     """The port of a subscription: consumers.redis.subscription.Subscription."""
 
-    is_up: bool
     problem: str
+
+    @property
+    def is_up(self) -> bool:
+        """Whether all channels are subscribed."""
 
     def read(self, limit_s: float) -> list[Message]:
         """Return what arrives within so many seconds; raises SubscriptionRefusedError."""
