@@ -31,7 +31,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def hurried(text: str) -> str:
-    """Return rules whose waits and windows are shorter by SCALE."""
+    """Return rules whose waits, windows and time after a start are shorter by SCALE."""
 
     def wait(match: re.Match[str]) -> str:
         return f"for: {int(match[1]) * UNITS_S[match[2]] * 1000 // SCALE}ms"
@@ -39,6 +39,7 @@ def hurried(text: str) -> str:
     def window(match: re.Match[str]) -> str:
         return f"[{max(WINDOW_S, int(match[1]) * UNITS_S[match[2]] / SCALE) * 1000:.0f}ms]"
 
+    text = re.sub(r"(process_start_time_seconds <) (\d+)", lambda match: f"{match[1]} {int(match[2]) // SCALE}", text)
     return re.sub(r"\[(\d+)([smh])\]", window, re.sub(r"\bfor: (\d+)([smh])\b", wait, text))
 
 
