@@ -128,39 +128,29 @@ def test_every_expression_of_the_dashboard_returns_a_series(watched):
     assert len(expressions) > 30
 
 
-def test_trades_that_stay_away_fire_an_alert_that_clears(watched):
-    """The connection lives, and brings nothing: for longer than a hundred gaps between its trades until then."""
+def test_a_stall_and_a_stopped_redis_fire_their_alerts_which_clear(watched):
+    """Connections live and bring nothing, for longer than a hundred gaps between trades; the collector goes on."""
     watched.wait_until_well()
     trades = 'sum(collector_messages_total{kind="trades"})'
     wait_until(lambda: value(watched.prometheus, trades) > 500, poll_s=0.1)
+    port = watched.redis.port
     watched.exchange.command("silence")
+    watched.redis.stop()
     watched.wait_until_told("StreamSilent")
+    watched.wait_until_told("SinkDown")
     watched.exchange.command("silence", off=True)
+    watched.start_redis(port)
     watched.wait_until_over("StreamSilent")
+    watched.wait_until_over("SinkDown")
 
 
-def test_an_outage_fires_an_alert_that_clears(watched):
-    """No connection can be opened, then it can."""
+def test_an_outage_and_a_killed_collector_fire_their_alerts_which_clear(watched):
+    """No connection can be opened, then they can; what is killed cannot tell any more, but Prometheus can."""
     watched.wait_until_well()
     watched.exchange.command("outage", s=60)
     watched.wait_until_told("StreamDown")
     watched.exchange.command("outage", s=0)
     watched.wait_until_over("StreamDown")
-
-
-def test_a_stopped_redis_fires_an_alert_that_clears(watched):
-    """The collector goes on, and says so."""
-    watched.wait_until_well()
-    port = watched.redis.port
-    watched.redis.stop()
-    watched.wait_until_told("SinkDown")
-    watched.start_redis(port)
-    watched.wait_until_over("SinkDown")
-
-
-def test_a_killed_collector_fires_an_alert_that_clears(watched):
-    """It cannot tell any more; Prometheus can."""
-    watched.wait_until_well()
     watched.collector.process.send_signal(signal.SIGKILL)
     watched.wait_until_told("CollectorDown")
     watched.start_collector()
