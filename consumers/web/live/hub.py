@@ -65,7 +65,7 @@ class PageHub:
         self._ticks = 0
         self._timer: asyncio.Handle | None = None
         self._logger = ThrottledLogger(log)
-        self._unexplained: set[str] = set()  # markets with a new cause; any thread adds
+        self._unexplained: deque[str] = deque(maxlen=EVENTS)  # markets with a new cause; any thread adds
         self._klines = klines
         klines.on_closed, klines.on_open = self._take_closed, self._take_open
 
@@ -78,7 +78,7 @@ class PageHub:
         """Take a status event."""
         at_ms = now_ms()
         if self._causes.add(at_ms, event):
-            self._unexplained.add(getattr(event, "market", None) or "")
+            self._unexplained.append(getattr(event, "market", None) or "")
         record = {"event": event.event, "ts": at_ms, **event.as_fields()}
         symbols = record.get("symbols", ())
         if len(symbols) > SYMBOLS_OF_EVENT:
@@ -102,9 +102,9 @@ class PageHub:
             reason = f"{PAGES} pages are open already: close one of them"
             session.closing = asyncio.ensure_future(client.connection.close(TRY_LATER, reason))
             return session
+        self._follow_markets()  # before this page is one of those that are told of changes
         self._sessions[session] = None
         self._fanout.move(client, TopicSet((EVERYWHERE,)))
-        self._follow_markets()
         client.send(Message(encode(self._hello())))
         client.send(Message(encode(self._strip())))
         if self._timer is None:
@@ -121,8 +121,7 @@ class PageHub:
 
     def symbols(self) -> Mapping[str, Any]:
         """Return the message of all markets and symbols."""
-        self._follow_markets()
-        return {"type": "symbols", "markets": self._shown}
+        return {"type": "symbols", "markets": self._shown, "view": self._first_view()}
 
     def look_at(self, session: "PageSession", market: str, symbol: str, interval_name: str) -> None:
         """Show a page another view; ValueError with a sentence where there is none such."""
@@ -175,9 +174,13 @@ class PageHub:
     def _follow_views(self) -> None:
         wanted: dict[str, set[str]] = {}
         for market, symbol, _ in self._views:
-            if self._markets[market].klines:
+            if self._makes_klines(market):
                 wanted.setdefault(market, set()).add(symbol)
         self._klines.viewed = {market: frozenset(symbols) for market, symbols in wanted.items()}
+
+    def _makes_klines(self, market: str) -> bool:
+        spec = self._markets.get(market)  # None: nothing of it is collected any more
+        return spec is not None and spec.klines
 
     def _read(self, view: View) -> None:
         loop = asyncio.get_running_loop()
@@ -187,7 +190,7 @@ class PageHub:
     def _take_past(self, view: View, past: Past) -> None:
         if self._views.get(view.series) is not view:
             return
-        is_followed = self._markets[view.series[0]].klines
+        is_followed = self._makes_klines(view.series[0])
         due_s = asyncio.get_running_loop().time()
         view.retry_s = due_s + RETRY_S if not past.is_final else float("inf") if is_followed else due_s + FOLLOW_S
         view.take_past(past)
@@ -215,7 +218,9 @@ class PageHub:
         return self._views.get((market, symbol, step_name(step_ms)))
 
     def _explain(self) -> None:
-        markets, self._unexplained = self._unexplained, set()
+        markets: set[str] = set()
+        while self._unexplained:
+            markets.add(self._unexplained.popleft())
         for view in self._views.values():
             if view.series[0] in markets:
                 for message in view.explain():
@@ -238,8 +243,7 @@ class PageHub:
     def _second(self) -> None:
         if not self._sessions:
             return
-        if self._follow_markets():
-            self._publish(EVERYWHERE, {"type": "symbols", "markets": self._shown})
+        self._follow_markets()
         now_s = asyncio.get_running_loop().time()
         for view in list(self._views.values()):
             if now_s >= view.retry_s:
@@ -279,11 +283,11 @@ class PageHub:
                 return {"market": market, "symbol": symbol, "interval": interval.name}
         return None
 
-    def _follow_markets(self) -> bool:
-        """Take the markets as they are now; returns whether that is news."""
+    def _follow_markets(self) -> None:
+        """Take the markets as they are now, and tell all pages where that is news."""
         markets = self._options.markets()
         if markets is self._markets:
-            return False
+            return
         self._markets = markets
         self._shown = {
             name: {
@@ -296,7 +300,7 @@ class PageHub:
             }
             for name, spec in markets.items()
         }
-        return True
+        self._publish(EVERYWHERE, self.symbols())
 
     def _publish(self, topic: str, content: Mapping[str, Any], conflate: object = None) -> None:
         if groups := self._fanout.wanting(topic):

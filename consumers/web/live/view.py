@@ -4,6 +4,7 @@ Pure; the event loop's thread.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -11,7 +12,7 @@ from consumers.web.live.history import CANDLES, Past, SeriesId
 from consumers.web.live.reasons import Cause, Causes
 from consumers.web.live.rows import OPEN, Row, flags_of, row_of_candle, row_of_kline
 from model.intervals import Interval
-from model.records import Kline
+from model.records import Candle, Kline
 
 encode = msgspec.json.encode
 
@@ -30,6 +31,8 @@ class View:
         self._past: dict[int, Row] = {}
         self._own: dict[int, Row] = dict(remembered)
         self._closed_ms = max(self._own, default=-1)  # start of the newest that was closed
+        self._begun: Candle | None = None  # the exchange's candle that was open when it was read
+        self._lacking: Decimal | None = None  # volume of that one that the collector's own has not, known at its next
         self._sent: dict[int, bytes] = {}  # the newest candle message of each start that may change again
         market, symbol, name = series
         head = {"type": "candle", "market": market, "symbol": symbol, "interval": name}
@@ -45,6 +48,8 @@ class View:
             candle.start_ms: row_of_candle(candle, is_open=end_of(candle.start_ms) > past.read_ms)
             for candle in past.candles
         }
+        self._begun = next((candle for candle in past.candles if end_of(candle.start_ms) > past.read_ms), None)
+        self._lacking = None
         self._candles = None
 
     def load(self) -> None:
@@ -66,8 +71,28 @@ class View:
         """Take a kline that is open; returns its message, None where nothing of it changed or it is closed by now."""
         if kline.timestamp <= self._closed_ms:
             return None
-        self._own[kline.timestamp] = row_of_kline(kline, OPEN)
+        self._own[kline.timestamp] = row_of_kline(self._whole(kline), OPEN)
         return self._changed(kline.timestamp)
+
+    def _whole(self, kline: Kline) -> Kline:
+        """An open kline with what the exchange's candle had before this collector began to count it, if anything.
+
+        Both are of one moment, nearly: the kline is the first that comes after the candle was read.
+        """
+        begun = self._begun
+        if begun is None or begun.start_ms != kline.timestamp:
+            return kline
+        if self._lacking is None:
+            self._lacking = max(begun.volume - kline.volume, Decimal(0))
+        if not self._lacking:
+            return kline
+        return msgspec.structs.replace(
+            kline,
+            open=begun.open,
+            high=max(begun.high, kline.high),
+            low=min(begun.low, kline.low),
+            volume=kline.volume + self._lacking,
+        )
 
     def explain(self) -> list[bytes]:
         """Return the messages of closed candles that look otherwise by the causes that are known now."""

@@ -87,8 +87,9 @@ class Watches:
         """Watch a symbol for one more page."""
         watch = self._of.get((market, symbol))
         if watch is None:
-            watch = self._of[market, symbol] = Watch(market, symbol, None)
-            self._open(watch)
+            watch = Watch(market, symbol, None)
+            self._open(watch)  # what it raises leaves nothing behind
+            self._of[market, symbol] = watch
         watch.pages += 1
         return watch
 

@@ -148,8 +148,8 @@ def test_a_view_shows_what_is_known_then_its_history_then_what_comes(collector: 
         assert len(shown["rows"]) == CANDLES + 1
         assert (shown["price_decimals"], shown["volume_decimals"]) == (2, 2)
         assert set(collector.klines.viewed) == {"linear"}
-        collector.klines.offer_open("linear", [at(0, volume=Decimal("0.001")), at(0, symbol="ETHUSDT")])
-        page.wait_for("candle", lambda each: each["row"][5:7] == ["0.001", 8])
+        collector.klines.offer_open("linear", [at(0, volume=Decimal("1.701")), at(0, symbol="ETHUSDT")])
+        page.wait_for("candle", lambda each: each["row"][5:7] == ["1.701", 8])
         collector.klines.put("linear", [at(0, symbol="ETHUSDT"), at(0)])
         closed = page.wait_for("candle", lambda each: each["row"][6] == 0)
         assert closed["row"] == [OPEN_MS // 1000, *["64000.10"] * 4, "100", 0, 0, "trades"]
@@ -231,6 +231,7 @@ def test_symbols_that_are_listed_later_are_told(collector: Collector) -> None:
         page.wait_for("hello")
         collector.markets = {"linear": collector.market((*SYMBOLS, "NEWUSDT"))}
         news = page.wait_for("symbols")
+        assert news["view"] == {"market": "linear", "symbol": "BTCUSDT", "interval": "1m"}
         assert news["markets"]["linear"]["symbols"][-1] == "NEWUSDT"
         page.view("NEWUSDT")
         page.send(op="symbols")

@@ -92,6 +92,27 @@ def test_an_open_candle_moves_and_does_not_come_back_once_it_is_closed() -> None
     assert [row[FLAGS] for row in read(view.candles())["rows"]] == [0]
 
 
+def test_an_open_candle_that_began_before_the_collector_is_shown_whole() -> None:
+    """A day that began hours ago: what the exchange had then, and what came since. Closed, it is the channel's."""
+    view = view_of()
+    view.take_past(past(1, 6))  # 0.25 at 64000.5
+    first = replace_of(kline(6, complete=False), volume=Decimal("0.05"), open=Decimal(64002), high=Decimal(64003))
+    row = read(view.opened(first))["row"]
+    assert row[1:6] == ["64000.5", "64003", "64000.10", "64000.10", "0.25"]
+    row = read(view.opened(replace_of(first, volume=Decimal("0.15"), low=Decimal(63000))))["row"]
+    assert row[1:6] == ["64000.5", "64003", "63000", "64000.10", "0.35"]
+    assert read(view.closed(first))["row"][5] == "0.05"
+    assert read(view.opened(kline(7, complete=False)))["row"][5] == "100"
+
+
+def test_an_open_candle_that_the_collector_counted_whole_is_its_own() -> None:
+    """The exchange's is only behind."""
+    view = view_of()
+    view.take_past(past(1, 6))
+    row = read(view.opened(replace_of(kline(6, complete=False), volume=Decimal("0.26"))))["row"]
+    assert row[1:6] == [*["64000.10"] * 4, "0.26"]
+
+
 def test_a_repair_says_what_was_wrong_and_how_it_was_mended() -> None:
     """Hatched first; and an earlier revision that comes late changes nothing."""
     causes = Causes(0)
