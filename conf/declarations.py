@@ -384,7 +384,10 @@ class Declarations(BaseModel):
 
     log_level: values.LogLevel = PROCESS("info", "The least severe lines that are logged", STREAMER)
     log_format: values.LogFormat = PROCESS(
-        "json", "json, console, or a %-format as in %(asctime)s %(levelname)s %(message)s", STREAMER
+        "auto",
+        "auto (console where stderr is a terminal, json elsewhere and in LOG_FILE), json, console (for people), or a "
+        "%-format as in %(asctime)s %(levelname)s %(message)s",
+        STREAMER,
     )
     log_file: values.File | None = PROCESS(
         None, "File to log to as well, safe to rotate; empty is stderr alone", STREAMER

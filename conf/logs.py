@@ -7,6 +7,7 @@ fields named like one and passwords inside URLs are masked.
 
 import functools
 import logging
+import os
 import re
 import sys
 import threading
@@ -19,6 +20,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from conf.log_queue import FLUSH_S, Output, QueuedHandler, StandardError, WatchedFile
+from conf.readable import ReadableRenderer, without_sentence
 from model.clock import iso_ms
 
 MASK = "***"
@@ -29,12 +31,12 @@ QUIET_LIBRARIES = ("pybit", "websocket", "websockets", "redis", "valkey", "urlli
 LEADING_FIELDS = ("timestamp", "level", "event", "logger", "thread")  # first in every line, in this order
 
 
-def configure_logging(level: str = "info", fmt: str = "json", file: Path | str | None = None) -> None:
+def configure_logging(level: str = "info", fmt: str = "auto", file: Path | str | None = None) -> None:
     """Send every log line of the process to stderr and, where given, to `file`.
 
-    `level` is a level's name; `fmt` is `json`, `console` or a %-format of the standard library. The file is
-    reopened when a log rotator moves it. Calling it again replaces what was set. Raises OSError if
-    `file` cannot be opened.
+    `level` is a level's name; `fmt` is `json`, `console` (for a person), `auto` (console where stderr is a terminal,
+    json elsewhere and in the file) or a %-format of the standard library. The file is reopened when a log rotator moves
+    it. Calling it again replaces what was set. Raises OSError if `file` cannot be opened.
     """
     level_no = logging.getLevelNamesMapping()[level.upper()]
     handlers = _handlers(fmt, file)
@@ -77,7 +79,9 @@ def _handlers(fmt: str, file: Path | str | None) -> list[logging.Handler]:
         outputs["file"] = WatchedFile(file, encoding="utf-8")
     handlers: list[logging.Handler] = []
     for name, output in outputs.items():
-        formatter = _formatter(fmt, colors=name == "stderr" and sys.stderr.isatty())
+        is_terminal = name == "stderr" and sys.stderr.isatty()
+        kind = ("console" if is_terminal else "json") if fmt.lower() == "auto" else fmt
+        formatter = _formatter(kind, colors=is_terminal and not os.environ.get("NO_COLOR"))
         handlers.append(QueuedHandler(name, output, functools.partial(_dropped_line, formatter, name)))
         handlers[-1].setFormatter(formatter)
     return handlers
@@ -117,12 +121,12 @@ def _shared_processors() -> list[Processor]:
 def _formatter(fmt: str, *, colors: bool) -> logging.Formatter:
     kind = fmt.lower()
     if kind == "json":
-        last: list[Processor] = [_order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+        to_json = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        last: list[Processor] = [without_sentence, _order, to_json]
     elif kind == "console":
-        plain = structlog.dev.plain_traceback  # a pretty one prints local variables, and those hold secrets
-        last = [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)]
+        last = [ReadableRenderer(colors=colors)]
     else:  # `event field=value ...` as %(message)s inside the user's own format
-        last = [_message_only]
+        last = [without_sentence, _message_only]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared_processors(),
         processors=[

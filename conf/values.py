@@ -187,7 +187,7 @@ def _window_of(text: str) -> tuple[int, int] | None:
 
 
 def _log_format(text: str) -> str:
-    if text.lower() in ("json", "console"):
+    if text.lower() in ("auto", "json", "console"):
         return text.lower()
     if "%(" not in text:
         raise ValueError("neither a name nor a %-format")
@@ -330,7 +330,7 @@ File = Annotated[Path, Allowed("a path")]
 ServerPath = Annotated[str, _must(lambda path: path.startswith("/"), "it must begin with /"), Allowed("a path as in /")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _text(_log_level)]
 LogFormat = Annotated[
-    str, AfterValidator(_log_format), Allowed("json, console or a %-format as in %(asctime)s %(message)s")
+    str, AfterValidator(_log_format), Allowed("auto, json, console or a %-format as in %(asctime)s %(message)s")
 ]
 WebsocketEndpoint = Annotated[  # listened on: 0 is any free port
     str, _url("ws", "wss", lowest_port=0), Allowed("ws://host:port/path or wss://...")
