@@ -37,16 +37,14 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "large_message": "nothing: it was delivered; subscribers of its channel must be able to take it",
         "contract_size_unknown": "see that the exchange lists it and REST_URL is reached, or take it off SYMBOLS",
         "history_unreadable": "klines are repaired later; where it goes on, see that the REST address is reached",
-        "http_403": "the exchange's firewall refuses this address: send fewer requests, or use another (HTTPS_PROXY)",
-        "http_418": "this address is banned for too many requests: run fewer collectors and clients behind it",
-        "http_429": "too many requests came from this address: run fewer collectors and clients behind it",
-        "http_451": "the exchange may not serve this address's country: use a proxy elsewhere (HTTPS_PROXY)",
         "callback_error": "the traceback beside it names the line of the callback that raised",
         "not_a_message": "hand over bytes, text or a parsed message",
         "exchange_error": "the exchange's own words are in the sample; the connection is renewed where it ends",
     }
 )
 """What to do about a cause."""
+COUNTED = frozenset({"history_unreached", "http_403", "http_418", "http_429", "http_451"})
+"""Causes without a line: they are outages of the exchange, which app/outages.py logs."""
 USUAL_REMEDY = "see the sample; report it where it goes on"
 
 log = structlog.get_logger()
@@ -72,7 +70,7 @@ class FaultLog:
                 cause = OTHER
             self._counts[cause] = total = self._counts.get(cause, 0) + 1
             self._samples[cause] = sample = sample[:SAMPLE_BYTES]
-            held = self._throttle.allow(cause, self._clock())
+            held = None if cause in COUNTED else self._throttle.allow(cause, self._clock())
         if held is not None:
             _log(cause, held + 1, total, sample)
 

@@ -173,7 +173,7 @@ class ExchangeClock:
                 yield Measured(server_ms - back_ms, server_ms + 1 - sent_ms, back_ms)
             self._is_reachable = True
         except HistoryError as error:
-            if self._is_reachable:  # once, not every RETRY_S
+            if self._is_reachable and error.problem is None:  # else it is an outage; once, not every RETRY_S
                 log.warning("exchange_clock_unreachable", error=str(error))
             self._is_reachable = False
 
@@ -281,9 +281,12 @@ class ExchangeClock:
         change_ms = self._estimate(measured.at_ms)[0] - before_ms
         self.changes += (old is None or abs(change_ms) > JUMP_MS or was_disputed) and not self._is_disputed
         if old is None or abs(change_ms) > LOG_CHANGE_MS:
+            offset_ms = self.offset_ms
+            way = "behind" if offset_ms > 0 else "ahead of"
             log.info(
                 "exchange_clock_measured",
-                offset_ms=self.offset_ms,
+                sentence=f"This machine's clock is {abs(offset_ms) / 1000:.3f} s {way} the exchange's.",
+                offset_ms=offset_ms,
                 uncertainty_ms=self.uncertainty_ms,
                 change_ms=round(change_ms),
             )

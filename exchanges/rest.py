@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from exchanges.clock import ExchangeClock
 from model.ports import HistoryError, MarketHistory, Report
+from model.problems import NO_OUTAGES, OutageSink, part_of
 from model.records import Candle, PastTrade
 
+ADDRESS_REFUSED = frozenset({403, 418, 429, 451})  # HTTP statuses that have causes of their own
 REFUSED_S = 600.0  # how long no request for a refused symbol is sent: it may be listed later
 
 T = TypeVar("T")
@@ -29,19 +31,20 @@ class ExchangeRest:
         *,
         clock: ExchangeClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        outages: OutageSink = NO_OUTAGES,
     ) -> None:
         """`make(market, stop)` makes the REST API of a market; those of `markets` now, the main one first.
 
-        `clock` None: the exchange's, over REST of the main market.
+        `clock` None: the exchange's, over REST of the main market. `outages` takes what keeps REST from being reached.
         """
         self._make, self._stop = make, threading.Event()
         self._histories = {market: make(market, self._stop) for market in markets}
-        self._report, self._monotonic = report, monotonic
+        self._report, self._monotonic, self._outages = report, monotonic, outages
         self._refused_until_s: dict[tuple[str, str], float] = {}  # market and symbol; one entry each, ever
         self._has_looked = threading.Event()
         main = self._histories[markets[0]]
         self.url = main.url
-        self.clock = clock or ExchangeClock(main.server_time_ms)
+        self.clock = clock or ExchangeClock(lambda: self._watched(markets[0], main.server_time_ms))
 
     def candle_steps_ms(self, market: str) -> Sequence[int]:
         """As MarketHistory.candle_steps_ms."""
@@ -84,12 +87,28 @@ class ExchangeRest:
         if self._monotonic() < self._refused_until_s.get((market, symbol), 0.0):
             return ()
         try:
-            return request()
+            return self._watched(market, request)
         except HistoryError as error:
             if not self._stop.is_set():
-                cause = "history_unreadable" if error.status is None else f"http_{error.status}"
-                self._report(cause, str(error).encode())
+                self._report(_cause_of(error), str(error).encode())
             if not error.is_final:
                 return None
             self._refused_until_s[market, symbol] = self._monotonic() + REFUSED_S
             return ()
+
+    def _watched(self, market: str, request: Callable[[], T]) -> T:
+        """Make a request, and record whether the exchange was reached."""
+        try:
+            found = request()
+        except HistoryError as error:
+            if error.problem and not self._stop.is_set():
+                self._outages.failed(part_of(market), error.problem)
+            raise
+        self._outages.works(part_of(market))
+        return found
+
+
+def _cause_of(error: HistoryError) -> str:
+    if error.problem is None:
+        return "history_unreadable"
+    return error.problem.cause if error.problem.status in ADDRESS_REFUSED else "history_unreached"

@@ -8,11 +8,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, overload
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import requests
@@ -25,6 +25,7 @@ from exchanges.transport import Answer, Failure, send
 from model.context import current
 from model.pacing import Backoff, LogThrottle
 from model.ports import HistoryError
+from model.problems import Problem, cause_of_status
 from network.http import Session
 
 LIMITED_S = 2.0  # after a refusal for the rate without Retry-After, at least; the window where that is longer
@@ -37,14 +38,8 @@ POOL_SIZE = 8  # connections kept; more threads than this at once open and close
 BODY_MOST_BYTES = 64 * 1024 * 1024  # the largest known, exchangeInfo of Binance spot, has some 20 MB
 TEXT_CHARACTERS = 200  # of an answer that is no answer of the exchange
 
-BANS: Mapping[int, tuple[float | None, str]] = MappingProxyType(
-    {
-        403: (None, "the exchange's firewall refuses this address; use another address or a proxy (HTTPS_PROXY)"),
-        418: (120.0, "this address is banned for too many requests; run fewer collectors and clients behind it"),
-        451: (None, "the exchange may not serve this address's country; use a proxy elsewhere (HTTPS_PROXY)"),
-    }
-)
-"""By HTTP status: seconds without a request where the answer has no Retry-After (None: the breaker's), what to do."""
+BANS: Mapping[int, float | None] = MappingProxyType({403: None, 418: 120.0, 451: None})
+"""Seconds without a request after these HTTP statuses where the answer has no Retry-After; None: the breaker's own."""
 
 log = structlog.get_logger()
 
@@ -65,7 +60,7 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer is. `used`: the weight of this window by the exchange's own headers, this request included.
-    `status`: of HTTP, where it is no 200; the client sets it.
+    `problem`: why the exchange is not reached or refuses this address; the client sets it.
 
     "temporary" is repeated, "limited" after a pause (`retry_after_s`, the Retry-After of the headers, the window), and
     "final" is not: the exchange refuses the request itself. After "banned" nothing is sent until it is over.
@@ -75,7 +70,7 @@ class Verdict:
     text: str = ""
     retry_after_s: float | None = None
     used: int | None = None
-    status: int | None = None
+    problem: Problem | None = None
 
 
 SortAnswer = Callable[[int, Mapping[str, str], Any], Verdict]
@@ -107,6 +102,7 @@ class RestClient:
         `stop`, once set, ends every wait and request with HistoryError. Raises CertificatesError.
         """
         self.url = url.rstrip("/")
+        self._host = urlsplit(url).netloc.rpartition("@")[2]
         self._budgets, self._sort, self._sort_status = budgets, sort, sort_status
         self._stop, self._headers, self._retries = stop, dict(headers), retries
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
@@ -174,11 +170,12 @@ class RestClient:
                 return found
             tries[verdict.kind] += 1
             if tries[verdict.kind] == most.get(verdict.kind, 1):
-                status = verdict.status if verdict.kind in ("limited", "banned") else None
-                raise HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final", status=status)
+                is_final = verdict.kind == "final"
+                raise HistoryError(f"{call.name}: {verdict.text}", is_final=is_final, problem=verdict.problem)
             self._log_repeat(call, verdict)
             if verdict.kind == "temporary":  # what is limited waits for its permit, which is paused
-                self._wait(max(backoff.next_s(), verdict.retry_after_s or 0.0), call, deadline_s, verdict.text)
+                wait_s = max(backoff.next_s(), verdict.retry_after_s or 0.0)
+                self._wait(wait_s, call, deadline_s, verdict.text, verdict.problem)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
@@ -194,7 +191,7 @@ class RestClient:
         self._check_open(call)
         if isinstance(reply, Failure):
             self._count("no_answer")
-            return Verdict("temporary", reply.text), None
+            return Verdict("temporary", reply.text, problem=reply.problem), None
         verdict, body = self._judge(reply)
         if verdict.used is not None and bucket is not None:
             bucket.adjust(bucket.limit, bucket.limit - verdict.used)
@@ -203,16 +200,19 @@ class RestClient:
             try:
                 found = read(body)
             except (ValueError, msgspec.ValidationError) as error:
-                verdict = Verdict("temporary", f"the answer makes no sense: {error}")
+                text = f"the answer makes no sense: {error}"
+                verdict = Verdict("temporary", text, problem=Problem("odd_answer", self._host, text))
         elif verdict.kind == "limited":
             self._pause(bucket, verdict)
         elif verdict.kind == "banned":
-            self._limits.address.ban(verdict.retry_after_s, verdict.text)
+            assert verdict.problem is not None
+            pause_s = self._limits.address.ban(verdict.retry_after_s, verdict.text, verdict.problem)
+            verdict = replace(verdict, problem=replace(verdict.problem, pause_s=pause_s))
         self._count(verdict.kind)
         return verdict, found
 
     def _judge(self, reply: Answer) -> tuple[Verdict, Any]:
-        """The verdict of an answer and its decoded body; a ban's text says what to do."""
+        """The verdict of an answer, with its problem where it is no good one, and the decoded body."""
         headers = {name.lower(): value for name, value in reply.headers.items()}
         try:
             body = msgspec.json.decode(reply.body)
@@ -227,10 +227,18 @@ class RestClient:
         if pause_s is None:
             pause_s = retry_after_s(headers)
         if verdict.kind == "banned":
-            usual_s, advice = BANS.get(reply.status, (None, "run fewer collectors and clients behind this address"))
-            pause_s = usual_s if pause_s is None else min(pause_s, RETRY_AFTER_MOST_S)
-            text = f"{text}: {advice}"
-        return Verdict(verdict.kind, text, pause_s, verdict.used, None if reply.status == 200 else reply.status), body
+            pause_s = BANS.get(reply.status) if pause_s is None else min(pause_s, RETRY_AFTER_MOST_S)
+        problem = self._problem(verdict.kind, reply.status, text, pause_s)
+        return Verdict(verdict.kind, text, pause_s, verdict.used, problem), body
+
+    def _problem(self, kind: str, status: int, text: str, pause_s: float | None) -> Problem | None:
+        """The problem of an answer that is no good one; None where the exchange refuses the request itself."""
+        if kind == "final":
+            return None
+        if status != 200:
+            return Problem(cause_of_status(status), self._host, text, pause_s, status)
+        cause = {"limited": "http_429", "banned": "http_403"}.get(kind, "odd_answer")
+        return Problem(cause, self._host, text, pause_s)
 
     def _pause(self, bucket: Bucket | None, verdict: Verdict) -> None:
         """Let all requests of the budget wait, or of the address where the request has none."""
@@ -258,7 +266,7 @@ class RestClient:
             while (wait_s := address.try_acquire()) > 0:
                 self._wait_for_permit(wait_s, call, deadline_s)
         except BreakerOpenError as error:
-            raise HistoryError(f"{call.name}: not sent: {error}") from None
+            raise HistoryError(f"{call.name}: not sent: {error}", problem=error.problem) from None
         return ticket
 
     def _wait_for_permit(self, wait_s: float, call: "_Call", deadline_s: float) -> None:
@@ -269,9 +277,9 @@ class RestClient:
             raise HistoryError(f"{call.name}: not sent: {text}")
         self._wait(min(wait_s, SLICE_S), call, deadline_s, text)
 
-    def _wait(self, wait_s: float, call: "_Call", deadline_s: float, problem: str) -> None:
+    def _wait(self, wait_s: float, call: "_Call", deadline_s: float, text: str, problem: Problem | None = None) -> None:
         if self._clock() + wait_s > deadline_s:
-            raise HistoryError(f"{call.name}: {problem}")
+            raise HistoryError(f"{call.name}: {text}", problem=problem)
         self._stop.wait(wait_s)
         self._check_open(call)
 
@@ -283,7 +291,7 @@ class RestClient:
         with self._lock:
             held = self._throttle.allow(verdict.kind, self._clock())
         if held is not None:
-            log.info("rest_retried", request=call.name, cause=verdict.kind, error=verdict.text, held_back=held)
+            log.debug("rest_retried", request=call.name, cause=verdict.kind, error=verdict.text, held_back=held)
 
     def _count(self, kind: str) -> None:
         with self._lock:

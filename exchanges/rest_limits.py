@@ -7,11 +7,13 @@ hosts, and bans the address. Any thread may call; nothing here blocks.
 import threading
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import structlog
 
 from exchanges.buckets import WINDOW_S, Bucket
+from model.problems import Problem
 from network.addresses import is_address
 
 RATE_PER_S = 50.0  # Bybit allows 600 per 5 s and address (docs: rate-limit); the rest is for what runs beside us
@@ -23,7 +25,11 @@ log = structlog.get_logger()
 
 
 class BreakerOpenError(Exception):
-    """No request may be sent now: the exchange has banned this address."""
+    """No request may be sent now: the exchange has banned this address, for `problem` where that is known."""
+
+    def __init__(self, text: str, problem: Problem | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem
 
 
 class RestLimiter:
@@ -42,6 +48,7 @@ class RestLimiter:
         self._lock = threading.Lock()
         self._tokens, self._filled_s = float(burst), clock()
         self._banned_until_s, self._reason = clock(), ""
+        self._problem: Problem | None = None
         self.bans = 0
         self.pauses = 0
 
@@ -55,8 +62,9 @@ class RestLimiter:
         with self._lock:
             now_s = self._clock()
             if self._banned_until_s > now_s:
-                text = f"the breaker is open for {self._banned_until_s - now_s:.0f} s more after a ban{self._reason}"
-                raise BreakerOpenError(text)
+                left_s = self._banned_until_s - now_s
+                text = f"the breaker is open for {left_s:.0f} s more after a ban{self._reason}"
+                raise BreakerOpenError(text, self._problem and replace(self._problem, pause_s=left_s))
             self._fill(now_s)
             if self._tokens < 1 - EPSILON:
                 return (1 - self._tokens) / self._rate_per_s
@@ -69,19 +77,22 @@ class RestLimiter:
             self._fill(self._clock())
             self._tokens = min(self._tokens, 1 - seconds * self._rate_per_s)  # in debt until then
             self.pauses += 1
-        log.info("rest_paused", pause_s=round(seconds, 1))
+        log.debug("rest_paused", pause_s=round(seconds, 1))
 
-    def ban(self, seconds: float | None = None, reason: str = "") -> None:
+    def ban(self, seconds: float | None = None, reason: str = "", problem: Problem | None = None) -> float:
         """Open the breaker for `seconds` at least (None: `ban_s`): the exchange has answered that it bans this address.
 
-        `reason` is told to those whose requests are not sent.
+        Those whose requests are not sent get `reason` and `problem`; without the latter a line is logged here. Returns
+        the seconds.
         """
         pause_s = self._ban_s if seconds is None else seconds
         with self._lock:
             self._banned_until_s = max(self._banned_until_s, self._clock() + pause_s)
-            self._reason = f": {reason}" if reason else ""
+            self._reason, self._problem = f": {reason}" if reason else "", problem
             self.bans += 1
-        log.warning("rest_breaker_open", pause_s=pause_s, **({"reason": reason} if reason else {}))
+        if problem is None:
+            log.warning("rest_breaker_open", pause_s=pause_s, **({"reason": reason} if reason else {}))
+        return pause_s
 
     def _fill(self, now_s: float) -> None:
         self._tokens = min(self._burst, self._tokens + (now_s - self._filled_s) * self._rate_per_s)

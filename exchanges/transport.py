@@ -5,9 +5,13 @@ Blocks the calling thread; any number of threads may call.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
+
+from model.problems import Problem
+from network.problems import problem_of
 
 Timeout = tuple[float | None, float | None] | float | None
 
@@ -25,12 +29,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer. `was_sent` is False where the exchange cannot have seen the request."""
+    """No answer, and why. `was_sent` is False where the exchange cannot have seen the request."""
 
     text: str
     was_sent: bool
     sent_s: float
     back_s: float
+    problem: Problem | None = None
 
 
 Reply = Answer | Failure
@@ -42,7 +47,8 @@ def send(session: requests.Session, request: requests.Request, timeout: Timeout,
     try:
         answer = session.send(session.prepare_request(request), timeout=timeout)
     except (requests.RequestException, HTTPError) as error:
-        return Failure(_described(error), _may_have_left(error), sent_s, clock())
+        peer = urlsplit(request.url or "").netloc.rpartition("@")[2]
+        return Failure(_described(error), _may_have_left(error), sent_s, clock(), problem_of(error, peer))
     return Answer(answer.status_code, answer.content, answer.headers, sent_s, clock())
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 CAP_S = 30.0  # an exchange that is back must not wait longer than this for its streams
 LOG_EVERY_S = 60.0  # the same complaint once a minute, with the number of lines not written
+OUTAGE_LINES_S = (60.0, 300.0, 900.0, 3600.0)  # ages of an outage at which it is logged again; then every hour
 KEYS_MOST = 200  # keys are written in the code; one made from input must not grow the table
 OTHER = "other"
 
@@ -95,26 +96,36 @@ class ThrottledLogger:
             getattr(self._logger, level)(event, **fields, held_back=held)
 
 
+def outage_line_due_s(lines: int) -> float:
+    """Return at which age, in seconds, an outage is logged again that was logged `lines` times since its first line."""
+    last = len(OUTAGE_LINES_S) - 1
+    return OUTAGE_LINES_S[lines] if lines <= last else OUTAGE_LINES_S[last] * (lines - last + 1)
+
+
 class OutageLog:
     """Chooses which outages of a flapping peer are logged: one with its end per period, and every one that lasts.
 
-    One thread. What is down when its line was held back is logged at a later failure of the same outage.
+    One thread. What is down when its line was held back is logged at a later failure of the same outage; one that goes
+    on, again at growing distances.
     """
 
     def __init__(self) -> None:
         self._is_down = self._is_logged = False
         self._logged_s = float("-inf")
-        self._count = 0  # outages since then
+        self._count = self._lines = 0  # outages since then; lines of this one, since its first
 
     def down(self, now_s: float) -> int | None:
         """Record a failure; how many outages were held back where this one is to be logged now, else None."""
         if self._is_logged:
-            return None
+            lines = self._lines
+            while now_s - self._logged_s >= outage_line_due_s(self._lines):
+                self._lines += 1
+            return 0 if self._lines > lines else None
         self._count += not self._is_down
         self._is_down = True
         if now_s - self._logged_s < LOG_EVERY_S:
             return None
-        self._is_logged, self._logged_s = True, now_s
+        self._is_logged, self._logged_s, self._lines = True, now_s, 0
         held, self._count = self._count - 1, 0
         return held
 

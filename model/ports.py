@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
+from model.problems import Problem
 from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, Record, StreamLimits
 
 Report = Callable[[str, bytes], None]
@@ -257,12 +258,12 @@ class HistoryError(Exception):
     """The exchange's REST API could not be read now: unreachable, limited, or an answer that makes no sense.
 
     `is_final`: the exchange refuses the request itself, an unknown symbol for example; to repeat it is no use.
-    `status`: of HTTP, where that refuses this address or its rate; None where it is about anything else.
+    `problem`: why it cannot be reached, or takes nothing from here; None where it is about anything else.
     """
 
-    def __init__(self, text: str, *, is_final: bool = False, status: int | None = None) -> None:
+    def __init__(self, text: str, *, is_final: bool = False, problem: Problem | None = None) -> None:
         super().__init__(text)
-        self.is_final, self.status = is_final, status
+        self.is_final, self.problem = is_final, problem
 
 
 class MarketHistory(Protocol):

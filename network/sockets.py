@@ -39,8 +39,16 @@ class HeadError(ConnectionError):
     """The bytes received are no head of an HTTP answer, or too many for one."""
 
 
+class HeadClosedError(HeadError):
+    """The connection was closed before an answer had come."""
+
+
 class ProxyRefusedError(ConnectionError):
     """The proxy refused the connection."""
+
+
+class ProxyUnreachableError(ConnectionError):
+    """The proxy itself could not be reached."""
 
 
 def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = None) -> socket.socket:
@@ -49,7 +57,10 @@ def open_socket(host: str, port: int, deadline: Deadline, proxy: Proxy | None = 
         return _connected(host, port, deadline)
     if proxy.is_socks:
         return _through_socks(host, port, deadline, proxy)
-    sock = _connected(proxy.host, proxy.port, deadline)
+    try:
+        sock = _connected(proxy.host, proxy.port, deadline)
+    except (socket.gaierror, ConnectionRefusedError) as error:
+        raise ProxyUnreachableError(f"the proxy {proxy} cannot be reached: {error}") from error
     try:
         sock.settimeout(deadline.left_s())
         _tunnel(sock, host, port, proxy)
@@ -75,7 +86,8 @@ def read_head(sock: ByteStream) -> bytes:
         if len(head) >= MAX_HEAD_BYTES:
             raise HeadError(f"the head of the answer is larger than {MAX_HEAD_BYTES} bytes: {bytes(head[:80])!r}")
         if not (byte := sock.recv(1)):
-            raise HeadError(f"closed in the middle of an answer: {bytes(head[:80])!r}" if head else "closed at once")
+            text = f"closed in the middle of an answer: {bytes(head[:80])!r}" if head else "closed at once"
+            raise HeadClosedError(text)
         head += byte
     return bytes(head)
 

@@ -45,6 +45,7 @@ class ConnectBudget:
         self._clock = clock
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
+        self._throttle = LogThrottle()
 
     def try_acquire(self, host: str) -> float:
         """Take one connect and return 0, or take none and return the seconds until the next try makes sense."""
@@ -64,17 +65,24 @@ class ConnectBudget:
         wait_s = self.try_acquire(host)
         if wait_s <= 0:
             return not stop.is_set()
-        log.info("connect_waits_for_budget", host=host, wait_s=round(wait_s, 1))
+        self._log_wait(host, wait_s)
         while wait_s > 0 and not stop.wait(min(wait_s, MAX_WAIT_SLICE_S)):
             wait_s = self.try_acquire(host)
         return wait_s <= 0
 
-    def trip(self, host: str, seconds: float, reason: str = "") -> None:
+    def trip(self, host: str, seconds: float) -> None:
         """Allow no connect to `host` for `seconds`: it has refused this address."""
         with self._lock:
             entry = self._hosts.setdefault(host, _Host())
             entry.blocked_until_s = max(entry.blocked_until_s, self._clock() + seconds)
-        log.warning("connect_breaker_open", host=host, pause_s=seconds, reason=reason)
+
+    def _log_wait(self, host: str, wait_s: float) -> None:
+        """Log that a connect waits, once in a while for all; where the host has refused us, its outage is logged."""
+        with self._lock:
+            now_s = self._clock()
+            is_due = self._hosts[host].blocked_until_s <= now_s and self._throttle.allow(host, now_s) is not None
+        if is_due:
+            log.info("connect_waits_for_budget", host=host, wait_s=round(wait_s, 1))
 
 
 def lowest_free() -> int:

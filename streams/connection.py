@@ -35,6 +35,8 @@ _NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 class ConnectionLostError(ConnectionError):
     """The connection ended: closed or reset by the other side, or silent beyond its deadline."""
 
+    cause = "closed"
+
 
 class ReadLoop:
     """Reads one connection on the stream's thread (`run`), or is a Readable of the reader (`read` and `keep`).

@@ -7,6 +7,7 @@ they are.
 import ssl
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -16,9 +17,11 @@ from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
 from model.context import StreamContext, current
+from model.problems import Problem, cause_of_status
 from model.protocol import Refusal
 from network.certificates import client_context
 from network.deadline import Deadline
+from network.problems import problem_of
 from network.proxies import proxy_of
 from network.sockets import ByteStream, open_socket, read_head, send_all, status_of
 from streams.budget import ConnectBudget, DescriptorBudget
@@ -38,6 +41,10 @@ PORTS = {"ws": 80, "wss": 443}
 class ConnectFailedError(ConnectionError):
     """No connection could be opened: name, TCP, TLS, proxy or the upgrade failed, or took too long together."""
 
+    def __init__(self, text: str, problem: Problem) -> None:
+        super().__init__(text)
+        self.problem = problem
+
 
 class ConnectForbiddenError(ConnectFailedError):
     """The exchange refuses this address, by the status of its answer to the upgrade. The breaker is open."""
@@ -53,6 +60,8 @@ class UpgradeRefusedError(ConnectionError):
 
 class UpgradeError(ConnectionError):
     """The answer to the upgrade breaks RFC 6455."""
+
+    cause = "not_http"
 
 
 class Dialer:
@@ -100,7 +109,8 @@ class Dialer:
             self._descriptors.release()
 
     def _open(self, url: str, context: StreamContext) -> Connection | None:
-        host = urlsplit(url).hostname or url
+        parts = urlsplit(url)
+        host, peer = parts.hostname or url, parts.netloc.rpartition("@")[2]
         context.state = "waiting_for_budget"
         if not self._budget.acquire(host, context.stop):
             return None
@@ -111,11 +121,14 @@ class Dialer:
             with deadline:
                 ws = self._upgraded(url, deadline)
         except UpgradeRefusedError as error:
-            raise self._refused(host, error.status) from error
+            raise self._refused(host, peer, error.status) from error
         except (OSError, ValueError) as error:
             if context.stop.is_set():
                 return None
-            raise ConnectFailedError(f"{type(error).__name__}: {deadline.problem or error}") from error
+            text = f"{type(error).__name__}: {deadline.problem or error}"
+            problem = problem_of(error, peer)
+            cause = "timed_out" if deadline.problem else problem.cause
+            raise ConnectFailedError(text, replace(problem, cause=cause, detail=text)) from error
         context.state = "connected"
         return Connection(ws, context, reader=self._reader, message_limit_s=self._message_limit_s)
 
@@ -137,11 +150,13 @@ class Dialer:
         ws.sock, ws.connected = sock, True  # type: ignore[assignment]  # has what websocket-client uses
         return ws
 
-    def _refused(self, host: str, status: int) -> ConnectFailedError:
+    def _refused(self, host: str, peer: str, status: int) -> ConnectFailedError:
+        problem = Problem(cause_of_status(status), peer, f"HTTP {status} to the handshake", status=status)
         if (refusal := self._refusals.get(status)) is not None:
-            self._budget.trip(host, refusal.pause_s, f"HTTP {status}: {refusal.meaning}")
-            return ConnectForbiddenError(f"HTTP {status} from {host}: {refusal.meaning}")
-        return ConnectFailedError(f"HTTP {status} from {host}")
+            self._budget.trip(host, refusal.pause_s)
+            problem = replace(problem, pause_s=refusal.pause_s, meant=refusal.meaning)
+            return ConnectForbiddenError(f"HTTP {status} from {host}: {refusal.meaning}", problem)
+        return ConnectFailedError(f"HTTP {status} from {host}", problem)
 
 
 def upgrade(sock: ByteStream, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -1,7 +1,7 @@
 """The body of a stream's thread `stream-<name>`: calls its function again and again, with a backoff between.
 
-An expected connection error is one log line, any other a traceback. Ends when it is stopped, or after
-RECONNECT_MAX_ATTEMPTS failures in a row.
+How a call ended goes to an OutageSink; an unexpected exception is a traceback as well, the first in a row. Ends when it
+is stopped, or after RECONNECT_MAX_ATTEMPTS failures in a row.
 """
 
 import time
@@ -12,6 +12,8 @@ import structlog
 from model.context import StreamContext, set_current
 from model.events import Disconnected, EventSink
 from model.pacing import Backoff
+from model.problems import NO_OUTAGES, OutageSink, Problem
+from network.problems import problem_of
 from streams.registry import StreamEntry
 
 log = structlog.get_logger()
@@ -31,8 +33,12 @@ class Runner:
         max_attempts: int,
         events: EventSink,
         clock: Callable[[], float] = time.monotonic,
+        outages: OutageSink = NO_OUTAGES,
     ) -> None:
+        """`outages` takes each end of a call, and each success, by the stream's name."""
         self.finished = False
+        self._outages = outages
+        self._traced: type[Exception] | None = None  # of the last traceback, until a success
         self._entry = entry
         self._context = context
         self._backoff = backoff
@@ -47,10 +53,10 @@ class Runner:
         set_current(self._context)
         try:
             while not self._context.stop.is_set():
-                reason = self._call()
+                reason, problem = self._call()
                 if self._context.stop.is_set() or self._is_out_of_attempts(reason):
                     break
-                self._wait(reason)
+                self._wait(reason, problem)
             self.finished = True
         finally:
             set_current(None)
@@ -64,26 +70,32 @@ class Runner:
 
     def _succeeded(self) -> None:
         self._success = True
+        self._traced = None
         self._backoff.reset()
+        self._outages.works(self._context.name)
 
-    def _call(self) -> str:
-        """Call the entry's function once; returns why it ended, in a few words."""
+    def _call(self) -> tuple[str, Problem]:
+        """Call the entry's function once; returns why it ended, in a few words and as a problem."""
         self._context.state = "running"
         started_s = self._clock()
+        reason, problem = "returned", Problem("returned")
         try:
             self._entry.func(*self._entry.args, **self._entry.kwargs)
-            reason = "returned"
         except (ConnectionError, TimeoutError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason, problem = f"{type(error).__name__}: {error}", problem_of(error)
+            if not (problem.peer or problem.is_of_stream):  # of a user's own connection
+                problem = Problem("closed", detail=reason)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            if not self._context.stop.is_set():
+            problem = Problem("function", detail=reason[:REASON_CHARACTERS])
+            if not self._context.stop.is_set() and self._traced is not type(error):
+                self._traced = type(error)
                 log.exception("stream_failed", stream=self._context.name)
         if self._clock() - started_s >= STABLE_S:
             self._context.failures = 0
             self._succeeded()
         self._context.failures += 1
-        return reason[:REASON_CHARACTERS]
+        return reason[:REASON_CHARACTERS], problem
 
     def _is_out_of_attempts(self, reason: str) -> bool:
         if not self._max_attempts or self._context.failures <= self._max_attempts:
@@ -93,11 +105,12 @@ class Runner:
         self._events.emit(Disconnected(stream=self._context.name, reason=reason, final=True))
         return True
 
-    def _wait(self, reason: str) -> None:
+    def _wait(self, reason: str, problem: Problem) -> None:
         context = self._context
         delay_s = self._backoff.next_s()
         context.state = "backoff"
-        log.warning(
+        self._outages.failed(context.name, problem)
+        log.debug(
             "stream_ended", stream=context.name, reason=reason, failures=context.failures, retry_in_s=round(delay_s, 2)
         )
         context.stop.wait(delay_s)

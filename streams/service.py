@@ -15,6 +15,7 @@ import structlog
 from model.context import RunningCollector, current
 from model.events import EventSink, StatusEvent, StreamEvent
 from model.ports import Dial, Feed
+from model.problems import NO_OUTAGES, OutageSink
 from model.protocol import Refusal
 from streams.budget import ConnectBudget, DescriptorBudget
 from streams.dialer import Dialer
@@ -99,6 +100,7 @@ class StreamService:
         reader: Reader,
         collector: RunningCollector | None = None,
         events: EventSink,
+        outages: OutageSink = NO_OUTAGES,
         descriptors: DescriptorBudget | None = None,
     ) -> None:
         """`make_feed(market, dial)`; `request_of` reads an entry's call as a request. Raises ValueError.
@@ -128,6 +130,7 @@ class StreamService:
             reconnect_max_attempts=options.reconnect_max_attempts,
             collector=collector,
             events=events,
+            outages=outages,
             owns=self._owns,
             refusal=self._refusal,
             streamed=self._streamed,

@@ -50,6 +50,8 @@ LARGE_MESSAGE = "large_message"  # the one fault of the frame layer whose messag
 class StreamSilentError(ConnectionError):
     """Data or the answer to a ping did not come for too long, although the connection is open."""
 
+    cause = "silent"
+
 
 class ConnectionReplacedError(ConnectionError):
     """Another connection has taken the stream over: this one is closed."""

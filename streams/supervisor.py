@@ -14,6 +14,7 @@ import structlog
 from model.context import RunningCollector, StreamContext, StreamThread
 from model.events import NO_EVENTS, Disconnected, EventSink
 from model.pacing import CAP_S, Backoff
+from model.problems import NO_OUTAGES, OutageSink
 from streams.registry import StreamEntry, read_entries
 from streams.runner import Runner
 
@@ -82,11 +83,12 @@ class Supervisor:
         reconnect_max_attempts: int = 0,
         collector: RunningCollector | None = None,
         events: EventSink = NO_EVENTS,
+        outages: OutageSink = NO_OUTAGES,
         owns: Callable[[StreamEntry], bool] = lambda _entry: True,
         refusal: Callable[[StreamEntry], str | None] = lambda _entry: None,
         streamed: Callable[[StreamEntry], tuple[str, str] | None] = lambda _entry: None,
     ) -> None:
-        """`events` takes the streams that ended for good, on their threads or on main.
+        """`events` takes the streams that ended for good, on their threads or on main; `outages` each end of a call.
 
         Entries that `owns` refuses are another process's to run. `refusal` returns why an entry cannot be run at all:
         it is logged like a malformed one, and checked again at every tick. `streamed` returns the market and kind of an
@@ -97,7 +99,7 @@ class Supervisor:
         self._cap_s = reconnect_cap_s
         self._max_attempts = reconnect_max_attempts
         self._collector = collector  # what the threads of streams find in their context
-        self._events = events
+        self._events, self._outages = events, outages
         self._owns = owns
         self._refusal, self._streamed = refusal, streamed
         self._running: dict[str, _Running] = {}
@@ -128,9 +130,11 @@ class Supervisor:
         for name, running in list(self._running.items()):
             if name not in desired or desired[name].source is not running.entry.source:
                 self._remove(name)
-        self._ending = [running for running in self._ending if running.is_alive]
         for running in self._ending:
             running.context.abort()
+            if not running.is_alive:  # reports nothing any more
+                self._outages.removed(running.entry.name)
+        self._ending = [running for running in self._ending if running.is_alive]
         ending = {running.entry.name for running in self._ending}
         for name, entry in desired.items():
             if name not in self._running and name not in ending:
@@ -197,7 +201,8 @@ class Supervisor:
         context = StreamContext(entry.name, collector=self._collector)
         context.streamed = self._streamed(entry)
         backoff = Backoff(self._delay_s, self._cap_s)
-        return _Running(entry, context, Runner(entry, context, backoff, self._max_attempts, self._events))
+        runner = Runner(entry, context, backoff, self._max_attempts, self._events, outages=self._outages)
+        return _Running(entry, context, runner)
 
     def _remove(self, name: str) -> None:
         running = self._running.pop(name)

@@ -27,6 +27,7 @@ from aggregation.recovery.backfill_spans import (
 )
 from aggregation.recovery.candles import TradeCandle
 from model.intervals import Interval
+from model.pacing import ThrottledLogger
 from model.ports import ContractSizes, HistorySource, KlineSink
 from model.records import Candle, Kline, LastPublished, SeriesKey
 
@@ -62,6 +63,7 @@ class Backfill:
     ) -> None:
         self._history, self._outputs, self._monotonic = history, outputs, monotonic
         self._failing_since_s = float("inf")
+        self._logger = ThrottledLogger(log)
         self._lock = threading.Lock()
         self.filled = self.holes = self.reissued = 0
         earlier = EarlierRun(known, recent, intervals, followed)
@@ -132,6 +134,10 @@ class Backfill:
             span.due_s = self._monotonic() + span.pause_s()
         if span.is_open_ended and span.withheld:
             filled += self._hand_over(span, revised)
+        if span.cuts:
+            self._logger.warning(
+                "backfill_cut", symbol=span.key[1], interval=span.interval.name, most=span.windows_most
+            )
         self.holes, span.cuts = self.holes + span.cuts, 0
         self.reissued += len(revised)
         if revised or filled:
@@ -194,7 +200,13 @@ class Backfill:
         if is_over and span.next_ms < first.timestamp:
             self.holes += 1
             symbol = span.key[1]
-            log.warning("backfill_unread", symbol=symbol, interval=span.interval.name, from_ms=span.next_ms)
+            self._logger.warning(
+                "backfill_unread",
+                symbol=symbol,
+                interval=span.interval.name,
+                from_ms=span.next_ms,
+                remedy="sent incomplete, and again once they can be read",
+            )
             for start_ms, end_ms in span.windows(first.timestamp):
                 revision = revision_after(0, end_ms, self._now_ms())
                 released.append(_flat(symbol, start_ms, end_ms, first.open, revision))

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import structlog
-
 from aggregation.klines.arithmetic import ONE, PLAIN, Arithmetic
 from aggregation.recovery.candles import candles_of_trades, decimal_of, lacks_trades, rolled_up
 from aggregation.recovery.repair import SETTLED_MS
@@ -28,7 +26,6 @@ TRADES_SETTLED_MS = 5_000  # trades over REST may lag behind the stream; a newer
 ASK_AGAIN_S, ASK_IDLE_S = 1.0, 10.0  # pauses between reads: while klines wait, and while none does
 ASK_HELD_CAP_S, ASK_CAP_S = 8.0, 3_600.0  # the same, doubled with every answer in which nothing new is
 
-log = structlog.get_logger()
 
 Answer = Mapping[int, Candle | None]
 """Start -> the exchange's values of the window; None where it will never have any. What is not in it may come yet."""
@@ -183,7 +180,6 @@ class Span:
             start_ms = end_ms
         if len(windows) > self.windows_most:
             self.cuts += 1
-            log.warning("backfill_cut", symbol=self.key[1], interval=self.interval.name, windows=len(windows))
             windows = windows[-self.windows_most :]
             self.next_ms = windows[0][0]
         return windows

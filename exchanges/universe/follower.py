@@ -20,6 +20,7 @@ from model.events import NO_EVENTS, EventSink
 from model.pacing import ThrottledLogger
 from model.pairs import Pair
 from model.ports import Listing, Symbols
+from model.problems import NO_OUTAGES, OutageSink
 
 log = structlog.get_logger()
 
@@ -77,10 +78,12 @@ def follow_symbols(
     rules: SymbolRules,
     names: NameList,
     events: EventSink = NO_EVENTS,
+    outages: OutageSink = NO_OUTAGES,
 ) -> "SymbolFollower":
     """A follower of the symbols of some markets; `listing(market)` opens nothing. ValueError for a wrong list.
 
-    `events` takes what the exchange lists and delists, followed or not, on the thread `listing`.
+    `events` takes what the exchange lists and delists, followed or not, on the thread `listing`; `outages` what keeps a
+    listing from being read.
     """
     loaded = () if rules.load_all else names.load()
     pre_market = rules.pre_market or not rules.load_all  # who names a symbol wants it before its listing, too
@@ -94,7 +97,7 @@ def follow_symbols(
         rules,
         loaded or rules.symbols,
         names.changed,
-        Listings(reads, rules.refresh_s, rules.quote, events=events),
+        Listings(reads, rules.refresh_s, rules.quote, events=events, outages=outages),
         read_of if rules.has_rest else None,
         is_file=bool(loaded),
     )
@@ -128,7 +131,7 @@ class SymbolFollower:
         self._is_open = self._is_checked  # whether something is still unknown of the names
         self._warned: set[tuple[str, str]] = set()
         self._logger = ThrottledLogger(log)
-        self._is_due = self._has_refreshed = False
+        self._is_due = self._has_refreshed = self._is_announced = False
         self._stop, self._known_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="coins", daemon=True)
         self._choice: dict[str, tuple[str, ...]] = {
@@ -205,7 +208,9 @@ class SymbolFollower:
         if limit_s is None:
             limit_s = ALL_LIMIT_S if self._rules.needs_listing else NAMES_LIMIT_S
         is_known = self._known_once if self._is_checked else self._listings.known
-        return self._wait(is_known.is_set, limit_s, stop)
+        was_known = self._wait(is_known.is_set, limit_s, stop)
+        self._is_announced = True
+        return was_known
 
     def _wait(self, is_done: Callable[[], bool], limit_s: float, stop: threading.Event | None) -> bool:
         deadline_s, pause = self._clock() + limit_s, stop or self._stop
@@ -316,7 +321,8 @@ class SymbolFollower:
             came, went = changes_of(self._choice.get(market, ()), symbols)
             if came or went:
                 self._is_due = True
-                log.info("symbols_followed", market=market, count=len(symbols), came=came[:20], went=went[:20])
+                write = log.info if self._is_announced else log.debug  # those of the start are logged by who waits
+                write("symbols_followed", market=market, count=len(symbols), came=came[:20], went=went[:20])
         self._choice = found
 
     def _run(self) -> None:

@@ -13,9 +13,10 @@ import structlog
 from exchanges.universe.names import ListedNames
 from exchanges.universe.selection import is_plausible
 from model.events import NO_EVENTS, Delisted, EventSink, Listed
-from model.pacing import CAP_S
+from model.pacing import CAP_S, ThrottledLogger
 from model.pairs import Pair
 from model.ports import HistoryError
+from model.problems import NO_OUTAGES, OutageSink, part_of
 from model.records import Instrument
 
 log = structlog.get_logger()
@@ -38,11 +39,13 @@ class Listings:
         *,
         reread_s: float = REREAD_S,
         events: EventSink = NO_EVENTS,
+        outages: OutageSink = NO_OUTAGES,
     ) -> None:
         """`reads` block and raise HistoryError; `quote`: what a coin alone is quoted in, None: as is usual.
 
-        `events` takes what is listed and delisted later.
+        `events` takes what is listed and delisted later, `outages` what keeps REST from being reached.
         """
+        self._outages, self._logger = outages, ThrottledLogger(log)
         self.version = 0  # how often all of `reads` were read
         self.known = threading.Event()  # set once they were
         self._reads, self._refresh_s, self._quote, self._reread_s = dict(reads), refresh_s, quote, reread_s
@@ -119,9 +122,12 @@ class Listings:
         try:
             found = tuple(self._reads[market]())
         except HistoryError as error:
-            if not self._stop.is_set():
-                log.warning("listing_unreadable", market=market, error=str(error))
+            if error.problem and not self._stop.is_set():
+                self._outages.failed(part_of(market), error.problem)
+            elif not self._stop.is_set():
+                self._logger.warning("listing_unreadable", market, market=market, error=str(error))
             return False
+        self._outages.works(part_of(market))
         before, now = ({each.symbol for each in some} for some in (self._latest.get(market, ()), found))
         if not is_plausible(now, before) and market not in self._implausible:
             self._implausible.add(market)  # the same answer a second time counts

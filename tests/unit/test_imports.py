@@ -41,6 +41,7 @@ SHARED = {  # what modules hold that is no plain constant, and why two collector
     "exchanges.rest_limits._sites_lock": "guards it",
     "model.context._of_thread": "each thread has its own",
     "model.events.NO_EVENTS": "has no state",
+    "model.problems.NO_OUTAGES": "has no state",
     "network.deadline._KEEPER": "one thread for all deadlines of the process",
     "network.http._of_thread": "each thread has its own",
     "network.sockets._lookups": "one resolver for the process",

@@ -27,10 +27,16 @@ def test_first_fault_of_a_cause_is_logged_at_once(faults):
 def test_a_line_says_what_to_do(faults):
     """Of a cause that is known."""
     with capture_logs() as lines:
+        faults.report("callback_error")
+    assert lines[0]["remedy"] == "the traceback beside it names the line of the callback that raised"
+
+
+def test_what_is_logged_as_an_outage_is_only_counted(faults):
+    """A ban is one line, of app/outages.py."""
+    with capture_logs() as lines:
         faults.report("http_451")
-    assert (
-        lines[0]["remedy"] == "the exchange may not serve this address's country: use a proxy elsewhere (HTTPS_PROXY)"
-    )
+        faults.flush()
+    assert (lines, faults.counts()) == ([], {"http_451": 1})
 
 
 def test_within_the_window_faults_are_counted_in_silence(faults, clock):

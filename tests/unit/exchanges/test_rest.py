@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from exchanges.rest import REFUSED_S, ExchangeRest
 from model.ports import HistoryError
+from model.problems import Problem
 from model.records import PastTrade
 
 TRADES = [
@@ -24,6 +25,8 @@ class Market:
         self.failure = None
 
     def server_time_ms(self):
+        if self.failure:
+            raise self.failure
         return 0
 
     def candles(self, symbol, step_ms, start_ms, end_ms):
@@ -41,17 +44,35 @@ class Market:
         return [trade for trade in TRADES if first_id <= trade.trade_id <= last_id]
 
 
+class RecordedOutages:
+    """An OutageSink: parts with the problem of each failure, None where they work."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Problem | None]] = []
+
+    def failed(self, part: str, problem: Problem) -> None:
+        self.seen.append((part, problem))
+
+    def works(self, part: str) -> None:
+        self.seen.append((part, None))
+
+    def removed(self, part: str) -> None:
+        raise AssertionError("REST is never removed")
+
+
 class Rest(ExchangeRest):
     """REST of one market, with a clock in the test's hand."""
 
     def __init__(self) -> None:
         self.now_s, self.market = 0.0, Market()
         self.reported: list[str] = []
+        self.outages = RecordedOutages()
         super().__init__(
             lambda _market, _stop: self.market,
             ["linear"],
             lambda cause, _: self.reported.append(cause),
             monotonic=lambda: self.now_s,
+            outages=self.outages,
         )
 
 
@@ -96,9 +117,21 @@ def test_refusals_of_the_address_are_counted_by_their_status():
     """Each asks for something else to be done."""
     rest = Rest()
     for status in (418, 429):
-        rest.market.failure = HistoryError("refused", status=status)
+        rest.market.failure = HistoryError("refused", problem=Problem(f"http_{status}", status=status))
         assert rest.recent_trades("linear", "X") is None
     assert rest.reported == ["http_418", "http_429"]
+
+
+def test_what_keeps_it_from_being_reached_is_an_outage_until_an_answer_comes():
+    """Told elsewhere, once for all that ask; here it is counted."""
+    rest = Rest()
+    rest.market.failure = HistoryError("down", problem=(problem := Problem("refused", "host")))
+    assert rest.recent_trades("linear", "X") is None
+    rest.look_at_clock()
+    rest.market.failure = None
+    assert rest.recent_trades("linear", "X") == TRADES
+    assert rest.reported == ["history_unreached"]
+    assert rest.outages.seen == [("REST linear", problem), ("REST linear", problem), ("REST linear", None)]
 
 
 def test_no_request_for_an_unknown_symbol_is_sent_for_a_while():

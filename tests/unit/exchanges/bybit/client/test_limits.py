@@ -97,7 +97,11 @@ def test_a_ban_ends_the_waiting_of_others() -> None:
     limiter = RestLimiter(0.01, 1, clock=time)
     caller = Caller(limiter, time)
     caller.call()
-    time.while_waiting = limiter.ban
+
+    def ban() -> None:
+        limiter.ban()
+
+    time.while_waiting = ban
     with pytest.raises(BannedError, match="breaker"):
         caller.call()
     assert len(time.waits) == len(caller.stub.asked) == 1
