@@ -20,6 +20,7 @@ from app.entries import EntryReader, Subscribe
 from app.exits import Exit
 from app.faults import FaultLog
 from app.figures import Figures
+from app.first_light import FirstLight, Plan, StatusSentence, log_plan, log_source
 from app.health import Health, health_routes
 from app.metrics_route import metrics_routes
 from app.options import (
@@ -33,6 +34,7 @@ from app.options import (
     symbol_rules,
     trade_rules,
 )
+from app.outages import Outages, sentence_of
 from app.page import Page
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
@@ -48,6 +50,7 @@ from exchanges.contract import Venue
 from exchanges.registry import VENUES
 from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
+from model.clock import now_ms
 from model.context import current
 from model.events import EventFanout
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
     from app.alerts.service import AlertService
 
 NONE_LISTED = "none is listed as the settings ask for"
-UNREADABLE = "what the exchange lists cannot be read, and nothing can be collected without it: is REST_URL reached?"
+UNREADABLE = "what the exchange lists cannot be read, and that is needed here"
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
 
 log = structlog.get_logger()
@@ -98,8 +101,10 @@ class Collector:
         self._traded: set[tuple[str, str]] = set()  # markets and symbols of trades
         self._brought: set[tuple[str, str]] = set()  # and of any kind
         self.faults = FaultLog()
-        self.health, self.figures = Health(self), Figures()
-        self.events = EventFanout(self.figures.events)
+        self.health, self.figures, self.outages = Health(self), Figures(), Outages()
+        self.first_light = FirstLight(self._messages, self._klines_closed)
+        self._status_sentence = StatusSentence()
+        self.events = EventFanout(self.figures.events, self.first_light)
         self.alerts: AlertService | None = None
         self.page = Page(self, self._venue)
         coins = CoinsFile(*settings.coins_paths)
@@ -114,7 +119,7 @@ class Collector:
         self.events.add(self.outputs)
         self.events.add(self.page.hub)
         self._rest_of = rest_of(settings, self._venue)
-        self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report)
+        self.rest = ExchangeRest(self._rest_of, settings.markets, self.faults.report, outages=self.outages)
         self.klines = self._build_klines() if settings.enable_klines_stream else None
         self.decoder = self._build_decoder()
         self.pipelines = Pipelines(self._build_pipeline, settings.channel_type)
@@ -122,7 +127,7 @@ class Collector:
         self._problem: Exit | None = None
         self.streams = self._build_streams(streams)
         rules = symbol_rules(settings, self._venue)
-        self.symbols = follow_symbols(self._rest_of, settings.markets, rules, coins, self.events)
+        self.symbols = follow_symbols(self._rest_of, settings.markets, rules, coins, self.events, self.outages)
         self._entries.resolve = self.symbols.resolve
         self._follow(self.symbols.choice)
         self._network = describe_network([*self._entries.addresses(), *([self.rest.url] if settings.has_rest else [])])
@@ -155,16 +160,18 @@ class Collector:
         is_lacking = not is_known and self.symbols.needs_listing
         if (stop and stop.is_set()) or (any(self.symbols.choice.values()) and not is_lacking):
             return None
-        problem = NONE_LISTED if is_known else UNREADABLE
-        log.critical("no_symbols", problem=problem)
+        problem, why = NONE_LISTED if is_known else UNREADABLE, None if is_known else self.outages.newest
+        sentence = f"Nothing can be collected: {problem}." + (f" {sentence_of(why)}" if why else "")
+        log.critical("no_symbols", sentence=sentence, problem=problem, cause=why and why.cause)
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where a part cannot start. `stop` ends every wait."""
-        log.info("network", **self._network)
+        log_source(self.settings.exchange, **self._network, is_testnet=self.settings.use_testnet)
         self.outputs.start_web()
         if problem := self.choose_symbols(stop):
             return problem
+        log_plan(Plan.of(self.settings, self._venue, self._followed), now_ms())
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
         if self.alerts:
             self.alerts.start()
@@ -191,6 +198,8 @@ class Collector:
         self.health.tick()
         if self.alerts:
             self.alerts.tick()
+        self.first_light.tick()
+        self.outages.tick()
         self._problem = self._look_after()
         return self._problem
 
@@ -259,7 +268,8 @@ class Collector:
     def log_status(self) -> None:
         """Log one line with the figures of all parts."""
         self.faults.flush()
-        log.info("status", **self.status())
+        status = self.status()
+        log.info("status", sentence=self._status_sentence.of(status), **status)
 
     def status(self) -> dict[str, Any]:
         """Return the figures of all parts as fields of a log line; any thread."""
@@ -272,6 +282,12 @@ class Collector:
             **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }
+
+    def _messages(self) -> dict[str, int]:
+        return {stream.name: stream.messages for stream in self.streams.supervisor.status()}
+
+    def _klines_closed(self) -> int:
+        return self.klines.aggregator.stats()["klines"] if self.klines else 0
 
     def live_status(self) -> dict[str, Any]:
         """Return `status` and each stream's own figures, for the table on a terminal."""
@@ -353,6 +369,7 @@ class Collector:
             reader=Reader(listeners),
             collector=self,
             events=self.events,
+            outages=self.outages,
             descriptors=DescriptorBudget(lambda: self.descriptors.for_streams),
         )
 

@@ -59,7 +59,9 @@ def prepare(settings: Settings | None, build: Callable[[Settings], AnyService]) 
         raise SettingsError("\n".join([str(error), *_other_errors(further, str(error))])) from error
     configure_logging(settings.log_level, settings.log_format, settings.log_file)
     if given is None:
-        log.info("settings_read", env_file=str(settings.env_file.absolute()) if settings.env_file else None)
+        path = str(settings.env_file.absolute()) if settings.env_file else None
+        sentence = f"Settings from {path}." if path else "Settings from the environment; there is no .env here."
+        log.info("settings_read", sentence=sentence, env_file=path)
     service = build(settings)
     for warning in service.settings.warnings:
         log.warning("setting_suspicious", **warning._asdict())
@@ -114,7 +116,7 @@ def run_service(settings: Settings | None, build: Callable[[Settings], Service],
         finally:
             stopped = service.stop()
     code = problem or stopped
-    log.info("ended", code=int(code), reason=code.reason)
+    log.info("ended", sentence=f"Ended with {int(code)}: {code.reason}.", code=int(code), reason=code.reason)
     if stopped is Exit.STOP_DEADLINE:
         end_after(EXIT_LIMIT_S, int(code), since=interpreter_end())
     return int(code)

@@ -31,7 +31,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if number != signal.SIGHUP:
             for each in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(each, signal.SIG_DFL)
-        log.info("stopping", signal=signal.Signals(number).name)
+        name = signal.Signals(number).name
+        log.info("stopping", sentence=f"Stopping, as {name} asks.", signal=name)
 
     caught = [each for each in STOP_SIGNALS if not is_ignored_hangup(each)]
     before = {each: signal.signal(each, asked) for each in caught}

@@ -4,6 +4,7 @@ One thread at a time, the output's own; figures are read from any, a moment old.
 failures must last, with no success between them.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,10 +52,12 @@ class SinkHealth:
         *,
         lasting_s: float = LASTING_S,
         is_logged: bool = False,
+        remedy_of: Callable[[BaseException], str] = lambda _error: "see the error",
     ) -> None:
+        """`remedy_of(error)` returns what to do about a failure, for the log."""
         self._sink, self._events, self._lasting_s = sink, events, lasting_s
         self._down, self._up = f"{sink}_down", f"{sink}_up"
-        self._log = OutageLog() if is_logged else None
+        self._log, self._remedy_of = (OutageLog() if is_logged else None), remedy_of
         self._failing_since: tuple[float, int] | None = None  # monotonic seconds, wall ms: the first failure in a row
         self._lost_before = 0
         self._reason = ""
@@ -79,7 +82,7 @@ class SinkHealth:
         if not (self.is_down or is_lasting or now_s - since_s >= self._lasting_s):
             return
         if self._log and (held := self._log.down(now_s)) is not None:
-            log.warning(self._down, error=str(error), error_type=type(error).__name__, held_back=held)
+            self._log_down(error, round(now_s - since_s, 1), held)
         if not self.is_down:
             self._reason = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS]
             self.is_down = True
@@ -101,9 +104,22 @@ class SinkHealth:
                 {"lost": lost} if klines_waiting is None else {"raw_dropped": lost, "klines_waiting": klines_waiting}
             )
             if self._log and self._log.up():
-                log.info(self._up, outage_s=round(now_s - since_s, 1), **figures)
+                sentence = f"{self._sink} works again after {now_s - since_s:,.1f} s"
+                log.info(
+                    self._up,
+                    sentence=f"{sentence} ({_counted(figures)}).",
+                    outage_s=round(now_s - since_s, 1),
+                    **figures,
+                )
             self._events.emit(SinkUp(sink=self._sink, from_ms=since_ms, until_ms=now_ms(), **figures))
         return was_down
+
+    def _log_down(self, error: BaseException, down_s: float, held_back: int) -> None:
+        remedy = self._remedy_of(error)
+        since = f" for {down_s:,.0f} s" if down_s >= 1 else ""
+        sentence = f"{self._sink} does not work{since}: {error}. What to do: {remedy}."
+        fields = {"error": str(error), "error_type": type(error).__name__, "down_s": down_s, "remedy": remedy}
+        log.warning(self._down, sentence=sentence, **fields, held_back=held_back)
 
 
 class FailureLog:
@@ -135,3 +151,7 @@ class FailureLog:
         after, self.error = self.error, None
         if self._throttle.allow(self._up, now_s) is not None:
             log.info(self._up, after=str(after), failed_s=round(now_s - self._since_s, 1))
+
+
+def _counted(figures: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in figures.items())

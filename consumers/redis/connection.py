@@ -119,6 +119,36 @@ def bounded_cluster(url: str, timeout_s: float, on_connect: Callable[[Any], None
     )
 
 
+ADDRESS = "REDIS_URL, or REDIS_HOST and REDIS_PORT"
+REMEDIES = (  # by what an error's text has, Redis's codes first
+    ("WRONGPASS", "the password or the user is wrong: REDIS_URL, or REDIS_PASSWORD and REDIS_USER"),
+    ("invalid username-password", "the password or the user is wrong: REDIS_URL, or REDIS_PASSWORD and REDIS_USER"),
+    ("invalid password", "the password is wrong: REDIS_URL, or REDIS_PASSWORD"),
+    ("Authentication required", "it asks for a password: REDIS_URL, or REDIS_PASSWORD"),
+    ("NOAUTH", "it asks for a password: REDIS_URL, or REDIS_PASSWORD"),
+    ("without any password", "it has no password: leave REDIS_PASSWORD empty"),
+    ("NOPERM", "this user may not do that: give it the channels and keys of the collector"),
+    ("READONLY", "this is a read-only replica: name the primary in REDIS_URL"),
+    ("read only replica", "this is a read-only replica: name the primary in REDIS_URL"),
+    ("OOM", "its memory is full: raise maxmemory"),
+    ("LOADING", "nothing: it reads its data, and will be there soon"),
+    ("MOVED", "it is a cluster: set REDIS_CLUSTER"),
+    ("refused", f"start the server, or see {ADDRESS}"),
+    ("Name or service not known", f"the name is not found: see {ADDRESS}"),
+    ("name resolution", f"the name is not found: see {ADDRESS}, and the DNS of this machine"),
+    ("CERTIFICATE", "its certificate is not trusted: name its authority in SSL_CERT_FILE"),
+    ("imed out", f"it does not answer: see {ADDRESS}, and what is on the way"),
+    ("no Redis", f"another program answers there: see {ADDRESS}"),
+)
+USUAL_REMEDY = f"see the server, and {ADDRESS}; it is tried again"
+
+
+def remedy_of(error: BaseException) -> str:
+    """Return what to do about a Redis that does not take what is sent."""
+    text = str(error)
+    return next((remedy for part, remedy in REMEDIES if part in text), USUAL_REMEDY)
+
+
 class LinkClosedError(ConnectionError):
     """The server ended the connection."""
 

@@ -139,9 +139,10 @@ class EmbeddedServer:
         with contextlib.suppress(OSError):
             output = (self._folder / "log").read_text(errors="replace")
         if code is None and READY in output:
-            log.warning(
-                "embedded_server_started", host=self._host, port=self._port, persistence="off", remedy=OWN_REDIS
-            )
+            address = f"{self._host}:{self._port}"
+            sentence = f"No Redis at {address}: an embedded server was started there, which keeps nothing on disk."
+            fields = {"host": self._host, "port": self._port, "persistence": "off", "remedy": OWN_REDIS}
+            log.info("embedded_server_started", sentence=sentence, **fields)
             return True
         if code is None and time.monotonic() < self._start_by_s:
             return None
@@ -315,7 +316,8 @@ class EmbeddedSupervisor:
             self.state, self._due_s = State.WAITING, self._clock() + LOOK_SHARED_S
         elif FOLDER_PREFIX in PurePath(config).parent.name:
             self.state, self._look_s = State.SHARED, self._clock() + LOOK_SHARED_S
-            log.warning("embedded_server_shared", config=config, remedy=OWN_REDIS)
+            sentence = "The Redis here is the embedded server of another collector, and ends with that."
+            log.info("embedded_server_shared", sentence=sentence, config=config, remedy=OWN_REDIS)
         else:
             self.state = State.FOREIGN
             if self._begun_s:

@@ -11,7 +11,7 @@ import structlog
 
 from consumers.health import ConsumerStats, SinkHealth
 from consumers.redis.backlog import BacklogLimits, KlineBacklog
-from consumers.redis.connection import LOST
+from consumers.redis.connection import LOST, remedy_of
 from consumers.redis.kline_queue import KlineQueue
 from consumers.redis.options import QueueOptions
 from consumers.redis.raw_queue import RawQueue
@@ -39,7 +39,7 @@ class RedisOutput(ThreadOwner):
         self.raw = RawQueue(options.raw_limit, options.raw_limit_bytes, self.wake)
         self._backlog = KlineBacklog(options.spill_path, BacklogLimits(options.klines_in_memory))
         self._backoff = Backoff(options.backoff_first_s, options.backoff_cap_s, floor=0.1)
-        self.health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True)
+        self.health = SinkHealth(self.name, events, lasting_s=0.0, is_logged=True, remedy_of=remedy_of)
         self._logger = ThrottledLogger(log)
         self._lost = 0  # raw messages that left the queue, and got no reply that they arrived
         self._thread = threading.Thread(target=self._run, name=f"consumer-{self.name}", daemon=True)

@@ -482,7 +482,7 @@ GARBAGE = (
     "rsv1",
 )
 CAUSES = {"malformed_json", "unknown_message", "not_text", "bad_trade", "malformed_trades", "compressed_frame"}
-REFUSALS = {418: "banned", 451: "country", 403: "firewall"}
+REFUSALS = {418: "run fewer collectors", 451: "another exchange", 403: "send fewer requests"}  # and what to do
 
 
 def test_bad_input_is_counted_told_and_costs_nothing(
@@ -494,7 +494,7 @@ def test_bad_input_is_counted_told_and_costs_nothing(
     """
     (tmp_path / "mine.py").write_text(REPLAYED)
     btc = exchange.symbol("BTC")
-    settings |= {"KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades", "SYMBOLS": "BTC"}
+    settings |= {"KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades", "SYMBOLS": "BTC", "LOG_LEVEL": "debug"}
     with (
         simulator(exchange, "--rate", 200) as sim,
         Subscriber(valkey.port, exchange.name) as subscriber,
@@ -548,7 +548,7 @@ def test_bad_input_is_counted_told_and_costs_nothing(
 
 def told(collector: CollectorProcess, status: int) -> bool:
     """Whether the log has said what a refusal means."""
-    texts = [entry["reason"] for entry in collector.events("rest_breaker_open")]
+    texts = [f"{entry['detail']} {entry['remedy']}" for entry in collector.events("outage_began")]
     texts += [entry["error"] for entry in collector.events("rest_retried")]
     return any(f"HTTP {status}" in text and REFUSALS.get(status, "") in text for text in texts)
 

@@ -105,7 +105,7 @@ def test_second_signal_ends_at_once(tmp_path, settings):
     )
     settings |= {"STOP_TIMEOUT": 30, "SYMBOLS": "BTCUSDT", "BYBIT_WS_URL": "ws://127.0.0.1:9/v5/public/linear"}
     with CollectorProcess(tmp_path, tmp_path / "stuck.py", **settings) as collector:
-        collector.wait_for("stream_ended")
+        collector.wait_for("outage_began")
         collector.process.send_signal(signal.SIGTERM)
         collector.wait_for("stopping")
 

@@ -23,7 +23,7 @@ def test_streams_and_rest_go_through_the_proxy(tmp_path, valkey, kind, scheme):
             wait_until(lambda: any(kline["complete"] for kline in subscriber.klines()))
             ports = {int(url.split(":")[2].split("/")[0]) for url in (ws_url, rest_url)}
             wait_until(lambda: {("far.invalid", port) for port in ports} <= set(proxy.requested))
-            (line,) = collector.events("network")
+            (line,) = collector.events("collecting_from")
             assert set(line["proxies"].values()) == {f"{scheme}://127.0.0.1:{proxy.port}"}
             assert "p/w" not in collector.newest_output()
             assert collector.stop() == 0

@@ -35,12 +35,12 @@ def status_events(subscriber: Subscriber, event: str, **wanted: Any) -> list[dic
 def test_a_stream_emits_up_and_down_once_each(tmp_path, valkey, settings):
     """Connected with its symbols, gone with the reason, back, quarantined topics named, and stopped at the end."""
     with SimulatorProcess("--rate", 300, "--symbols", 3) as sim, Subscriber(valkey.port) as subscriber:
-        settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT"}
+        settings |= {"BYBIT_WS_URL": sim.ws_url(), "SYMBOLS": "BTCUSDT,ETHUSDT,GONEUSDT", "LOG_LEVEL": "debug"}
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: len(status_events(subscriber, "connected")) == 2)
             sim.kill()
             wait_until(lambda: len(status_events(subscriber, "disconnected")) == 2)
-            wait_until(lambda: len(collector.events("stream_ended")) >= 8)
+            wait_until(lambda: len(collector.events("stream_ended")) >= 8)  # of LOG_LEVEL=debug
             assert len(status_events(subscriber, "disconnected")) == 2, "attempts that fail are no change"
             sim.start()
             wait_until(lambda: len(status_events(subscriber, "connected")) == 4)

@@ -68,7 +68,7 @@ def test_coins_json_is_followed_while_it_runs(tmp_path, valkey, settings, record
             assert "line 2" in problem["problem"]
             assert collector.events("symbols_unknown")[-1]["symbols"] == ["NOSUCH"]
             assert sim.stats()["connects"] == connects
-            assert collector.events("stream_ended") == []
+            assert collector.events("stream_ended") == collector.events("outage_over") == []
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
@@ -121,7 +121,7 @@ def test_the_most_traded_are_chosen_up_to_the_limit(tmp_path, settings):
         top = sorted(rows, key=lambda row: -float(row["turnover24h"]))[:3]
         with CollectorProcess(tmp_path, **settings) as collector:
             wait_until(lambda: followed(sim) == (3, 1), 20)
-            chosen = collector.wait_for("symbols_followed")["came"]
+            chosen = collector.wait_for("collecting")["first_symbols"]["linear"]
             assert collector.stop() == 0
 
     assert sorted(chosen) == sorted(row["symbol"] for row in top)

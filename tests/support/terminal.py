@@ -63,9 +63,15 @@ class Terminal:
 
     @property
     def code(self) -> int | None:
-        """The exit code of the program; None while it runs."""
-        is_dead, _, code = self._ask("display-message", "-p", "#{pane_dead} #{pane_dead_status}").strip().partition(" ")
-        return int(code or -1) if is_dead == "1" else None
+        """The exit code of the program, of a signal as a negative number; None while it runs."""
+        values = self._ask("display-message", "-p", "#{pid},#{pane_dead},#{pane_dead_status},#{pane_dead_signal}")
+        server, is_dead, status, number = values.strip().split(",")
+        if is_dead != "1":
+            return None
+        if not (status or number):  # tmux 3.3a sometimes misses the signal that its child has ended
+            os.kill(int(server), signal.SIGCHLD)
+            return None
+        return int(status) if status else -int(number)
 
     def screen(self, *, colors: bool = False) -> str:
         """Return what is on the screen now, line by line, without spaces at their ends; `colors`: with its escapes."""

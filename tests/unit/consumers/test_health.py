@@ -120,6 +120,7 @@ def test_the_flap_that_lasts_is_logged(redis_health: SinkHealth) -> None:
         for second in range(5, 100, 5):
             redis_health.failed(GONE, 0, second)
     assert [line["event"] for line in logs] == ["redis_down", "redis_up", "redis_down"]
+    assert (logs[2]["error"], logs[2]["down_s"]) == ("gone", 55)
     assert redis_health.is_down
 
 
