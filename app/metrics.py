@@ -222,7 +222,7 @@ def _arrived(scrape: Scrape) -> Samples:
 
 def _problems(scrape: Scrape) -> Samples:
     _, found = scrape.ready
-    return {(reason,): found[reason] for reason in {*REASONS, *found}}
+    return {(reason,): found[reason] for reason in dict.fromkeys((*REASONS, *found))}
 
 
 def _gaps(scrape: Scrape) -> Samples:
