@@ -56,7 +56,7 @@ class _Class:
 
 
 class StreamWatch:
-    """Remembers since when streams are not live; call `look` about once a second, by one thread at a time."""
+    """Remembers since when streams are not live; call `look` every few seconds, by one thread at a time."""
 
     def __init__(
         self,

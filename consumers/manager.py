@@ -38,6 +38,7 @@ from model.events import NO_EVENTS, EventSink
 log = structlog.get_logger()
 
 SETUP_LIMIT_S = 10.0  # a start waits so long for the outputs to be set up
+ASLEEP_S = 3600.0  # between two ticks of a web server without envelopes, which does nothing in them
 OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis: one that hangs must leave redis its part
 
 
@@ -100,7 +101,8 @@ class ConsumerManager:
                 errors += str(error).splitlines() or [f"ENABLED_CONSUMERS: {name!r} is refused by its own validate"]
         if self.web is None and self._options.has_web:
             try:
-                self._web_alone = self._build_web(dataclasses.replace(self._options.websocket, serves_envelopes=False))
+                alone = dataclasses.replace(self._options.websocket, serves_envelopes=False)
+                self._web_alone = self._build_web(alone, ASLEEP_S)
             except ValueError as error:
                 errors += str(error).splitlines()
         if errors:
@@ -186,10 +188,10 @@ class ConsumerManager:
     def _all(self) -> list[Output]:
         return [*self._outputs, *([self._web_alone] if self._web_alone else [])]
 
-    def _build_web(self, options: WebOptions) -> Worker:
+    def _build_web(self, options: WebOptions, tick_s: float | None = None) -> Worker:
         self.web = WebServer(options)
         self.web.validate()
-        return Worker(self.web, options.name, self._events, self._options.lasting_s)
+        return Worker(self.web, options.name, self._events, self._options.lasting_s, tick_s)
 
     def _build(self, name: str) -> Output:
         if name == "redis":

@@ -42,8 +42,13 @@ class Worker(ThreadOwner):
         name: str,
         events: EventSink = NO_EVENTS,
         lasting_s: float = LASTING_S,
+        tick_s: float | None = None,
     ) -> None:
-        """`events` gets SinkDown where set-up fails, or every envelope failed for `lasting_s`, and SinkUp."""
+        """`events` gets SinkDown where set-up fails, or every envelope failed for `lasting_s`, and SinkUp.
+
+        `tick_s` is how often the consumer's `tick` is called; None: as it says, and every second at least.
+        """
+        self._tick_s = tick_s
         self.name = name
         self.consumer = consumer
         check_policy(consumer.overflow, consumer.queue_size, type(consumer).__name__)
@@ -167,7 +172,7 @@ class Worker(ThreadOwner):
         return False
 
     async def _serve(self) -> None:
-        every_s = min(TICK_S, self.consumer.tick_s)
+        every_s = min(TICK_S, self.consumer.tick_s) if self._tick_s is None else self._tick_s
         tick_at_s = time.monotonic() + every_s
         while not (self._stopping and (not len(self._queue) or time.monotonic() >= self._stop_at_s)):
             if len(self._queue):
