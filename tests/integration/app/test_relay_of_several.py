@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import urllib.request
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_the_outputs_of_a_relay_keep_exchanges_apart(
             assert json.loads(everything.recv(30)) == json.loads(okx.recv(30)) == {"status": "authenticated"}
             assert json.loads(okx.recv(30))["success"]
             wait_until(lambda: all(client.publish(channel, b"{}") for channel, _ in sent))
+            with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/readyz", timeout=30) as ready:
+                assert json.loads(ready.read()) == {"ready": True, "reasons": []}
             for channel, envelope in sent:
                 client.publish(channel, envelope.json)
             assert sorted(everything.recv(30) for _ in sent) == sorted(envelope.json.decode() for _, envelope in sent)

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import http.client
+import json
 import socket
+import ssl
 import time
+import urllib.request
 
 import pytest
 from structlog.testing import capture_logs
@@ -107,6 +110,17 @@ def test_routes_prefixes_queries_and_head(web):
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert ask(worker, method="POST", body=b"x=1")[0] == 405
     assert ask(worker)[0] == 200
+
+
+def test_with_a_certificate_pages_and_probes_are_encrypted(web, certificate):
+    """As WebSockets are; the URL says so."""
+    cert, key = certificate
+    worker = web(tls_cert=cert, tls_key=key)
+    assert worker.consumer.url.startswith("https://")
+    with urllib.request.urlopen(
+        f"{worker.consumer.url}livez", timeout=30, context=ssl.create_default_context(cafile=cert)
+    ) as answer:
+        assert json.loads(answer.read()) == {"live": True}
 
 
 def test_a_large_answer_arrives_whole(web):
