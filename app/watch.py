@@ -36,6 +36,7 @@ SILENT_S = 5.0  # without anything to show: why that may be is written
 CLOSE_GRACE_S = 5.0  # closed klines are there so long after their end
 STDOUT = 1
 SYMBOLS_NAMED = 8  # of those that there are, in a sentence
+NONE_ASKED_FOR = "without any password configured"  # how Redis refuses a needless login
 DOCTOR = "`python main.py doctor` looks for what is wrong"
 
 
@@ -205,14 +206,13 @@ class Sentences:
         return f"Nothing is published on {self.channels} at {self.where}: {hints[0]} {DOCTOR}."
 
     def refused(self, problem: str) -> str:
-        """Return that Redis refuses the login."""
-        has_password = self._settings.redis_password is not None
-        cure = (
-            "set REDIS_PASSWORD (and REDIS_USER) as the server has them"
-            if has_password
-            else "it asks for a password: set REDIS_PASSWORD"
-        )
-        return f"{self.where} refuses: {problem.rstrip('.')}; {cure}."
+        """Return that Redis refuses the login, and which setting is wrong."""
+        cure = "it asks for a password: set REDIS_PASSWORD"
+        if self._settings.redis_password is not None:
+            cure = "set REDIS_PASSWORD, and REDIS_USER, as the server has them"
+        if NONE_ASKED_FOR in problem:
+            cure = "it has no password: take REDIS_PASSWORD away"
+        return f"{self.where} refuses: {problem.rstrip('.?')}; {cure}."
 
 
 def shortest_interval(choice: Choice, settings: Settings) -> Interval:

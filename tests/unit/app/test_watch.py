@@ -141,14 +141,21 @@ def test_closed_klines_are_waited_for_until_they_close():
     assert shortest_interval(Choice(steps=frozenset({0})), read).name == "1M"
 
 
-@pytest.mark.parametrize(("password", "cure"), [("", "it asks for a password"), ("wrong", "as the server has them")])
-def test_a_refused_login_names_the_setting(password, cure):
+@pytest.mark.parametrize(
+    ("password", "problem", "cure"),
+    [
+        ("", "NOAUTH Authentication required.", "it asks for a password"),
+        ("secret", "WRONGPASS invalid username-password pair or user is disabled.", "as the server has them"),
+        ("secret", "AUTH <password> called without any password configured for the default user.", "has no password"),
+    ],
+)
+def test_a_refused_login_names_the_setting(password, problem, cure):
     """And not the password."""
     read = load_settings(environ={"REDIS_PASSWORD": password} if password else {}, env_file=None)
-    sentence = Sentences(Choice("klines"), {}, read).refused("NOAUTH Authentication required.")
+    sentence = Sentences(Choice("klines"), {}, read).refused(problem)
     assert "REDIS_PASSWORD" in sentence
     assert cure in sentence
-    assert "wrong" not in sentence
+    assert "secret" not in sentence
 
 
 def trade(symbol: str, price: str = "92846.10") -> bytes:
