@@ -1,10 +1,12 @@
 """Prometheus' and Alertmanager's own tools on conf/deploy/monitoring."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.monitoring import FOLDER
 from tests.support.programs import program
@@ -33,6 +35,21 @@ def test_the_tests_of_the_rules_can_fail(tmp_path, was, becomes):
 
     with pytest.raises(AssertionError, match="FAILED"):
         run("promtool", "test", "rules", "alerts_test.yml", cwd=tmp_path)
+
+
+def test_compose_makes_a_configuration_with_the_login(tmp_path):
+    """Prometheus reads no environment: the command of its container writes user and key where it looks."""
+    (script,) = yaml.safe_load((FOLDER.parent / "compose.yaml").read_text())["services"]["prometheus"]["command"]
+    for name, path in (("/tmp/", tmp_path), ("/etc/prometheus/", FOLDER)):
+        script = script.replace(name, f"{path}/")
+    script = script.replace("$$", "$").replace("exec /bin/prometheus", "echo")
+    environment = {"PATH": os.environ["PATH"], "WSS_AUTH_USER": "a user", "WSS_AUTH_KEY": "k$y: 'x"}
+    subprocess.run(["sh", "-ec", script], env=environment, check=True, capture_output=True)
+    (job,) = yaml.safe_load((tmp_path / "prometheus.yml").read_text())["scrape_configs"]
+
+    assert job["basic_auth"]["username"] == "a user"
+    assert (tmp_path / job["basic_auth"]["password_file"]).read_text() == "k$y: 'x"
+    run("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
 
 
 def test_both_configurations_are_valid():

@@ -1,6 +1,7 @@
 """The text of a scrape: what is in it, in both formats, and that its cost does not depend on symbols."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -119,6 +120,16 @@ def test_a_relay_has_what_it_has(tmp_path):
     assert found["collector_sink_up", "file"] == 1
     assert ("collector_build_info", "bybit", VERSION) in found
     assert not [key for key in found if key[0].startswith(("collector_streams", "collector_klines"))]
+
+
+def test_a_collector_without_klines_has_the_rest():
+    """No candles, no audit, no lag: it decodes no trade."""
+    collector = collector_of(settings_of(SYMBOLS="BTCUSDT", ENABLE_KLINES_STREAM="false", **REST))
+    found = samples_of(Metrics(collector, collector))
+
+    assert found["collector_symbols", "linear"] == 1
+    assert not [key for key in found if re.match("collector_(kline|exchange_lag|late|audit)", key[0])]
+    assert ("collector_queue_depth", "aggregator") not in found
 
 
 def test_counts_of_streams_never_fall():

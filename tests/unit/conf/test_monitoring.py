@@ -75,7 +75,7 @@ def test_compose_gives_prometheus_the_files_and_the_login():
     assert all((FOLDER.parent / volume.partition(":")[0]).is_file() for volume in mounted)
     for pattern in re.findall(r"s\|([^|]*)\|", script):
         assert re.search(pattern, configuration)
-    assert "password_file: /tmp/wss_auth_key" in configuration
+    assert "password_file: wss_auth_key" in configuration
     assert "> /tmp/wss_auth_key" in script
 
 
