@@ -269,10 +269,10 @@ def test_a_history_that_cannot_be_read_is_said_and_asked_for_again(
 
 def test_without_a_page_nothing_runs(collector: Collector) -> None:
     """No thread, no timer, no feed; of klines only what is special stays."""
-    before = threading.active_count()
     collector.klines.put("linear", [at(number) for number in range(-10, 0)] + [at(0, complete=False)])
     wait_until(lambda: collector.hub._memory.closed == 11)
     assert len(collector.hub._memory) == 1
     assert collector.hub._timer is None
     assert collector.feeds == {}
-    assert threading.active_count() == before
+    assert collector.hub._history._thread is None
+    assert collector.reads == []
