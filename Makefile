@@ -57,8 +57,10 @@ format: .venv/.installed-test  ## the code in the project's format, with what ru
 settings: .venv/.installed  ## .env.example and the README's tables, made anew of conf/declarations.py and the exchanges
 	$(PY) -m app.documents
 
-screenshots: .venv/.installed-test  ## the README's pictures of the page, by Chromium, of minutes with an outage
-	PAGE_IMAGES=docs/images $(PY) -m pytest tests/acceptance/test_page.py -k pictured
+screenshots: .venv/.installed-test  ## the README's pictures of the page, in five minutes, by Chromium
+	mkdir -p docs/images
+	PAGE_IMAGES=docs/images $(PY) -m pytest --timeout 600 tests/acceptance/test_page.py -k pictured -p no:randomly
+	pngquant --force --ext .png --quality 80-98 docs/images/page-*.png  # sudo apt-get install pngquant
 
 help:  ## these lines
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -20,7 +20,7 @@ BUSY_FALLOFF = 0.7  # weight of the n-th liquid symbol is 1 / n ** this
 FOLD_AT = 5000  # trades waiting to be folded into the true candles
 QUIET_SHARE = 0.1  # of minutes without a trade; nine in ten for an illiquid symbol
 MAX_MOVE_TICKS = 12
-MAX_LOTS = 500
+MAX_LOTS, LOTS_STEP = 500, 40  # of a past minute: up to 500 steps, about what two trades a second bring
 
 Event = Callable[[int], None]
 
@@ -263,6 +263,6 @@ def _past_candle(
     high = max(opening, closing) + rng.randint(0, MAX_MOVE_TICKS)
     low = min(opening, closing) - rng.randint(0, MAX_MOVE_TICKS)
     o, h, low_price, c = (Decimal(price_text(ticks)) for ticks in (opening, high, low, closing))
-    volume = instrument.lot * rng.randint(1, MAX_LOTS)
+    volume = instrument.lot * (LOTS_STEP * rng.randint(1, MAX_LOTS))
     turnover = rule.turnover(c, volume, instrument.contract_size)
     return Candle(start, o, h, low_price, c, volume, turnover, rng.randint(1, 40), start + MINUTE_MS - 1)

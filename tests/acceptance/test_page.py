@@ -4,13 +4,14 @@ With PAGE_IMAGES=<folder> (`make screenshots`) the pictures of README are made t
 """
 
 import os
+import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.acceptance.harness import CollectorProcess, Subscriber, latest, wait_for_more_completes
+from tests.acceptance.harness import CollectorProcess, Subscriber, latest
 from tests.conftest import unused_port
 from tests.support.programs import chromium
 from tests.support.simulator import SimulatorProcess
@@ -43,8 +44,9 @@ HATCHED = """async (flag) => {
 
 @pytest.fixture(scope="module")
 def sim():
-    args = ("--symbols", LISTED, "--illiquid", LISTED - 3, "--rate", 150, "--true-seconds")
-    with SimulatorProcess(*args, "--categories", "linear,spot") as sim:
+    args = ("--symbols", LISTED, "--illiquid", LISTED - 3, "--categories", "linear,spot", "--true-seconds")
+    usual, busy = ("--rate", 150), ("--rate", 400, "--mix", "trades=4,orderbook=75,ticker=20,liquidation=1")
+    with SimulatorProcess(*args, *(busy if IMAGES else usual)) as sim:
         yield sim
 
 
@@ -66,8 +68,10 @@ def url(sim, subscriber, valkey, tmp_path_factory):
     }
     settings |= {"REDIS_PORT": valkey.port, "WEBSOCKET_PORT": port, "RECONNECT_DELAY": 0.2}
     settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
+    if IMAGES:
+        settings |= {"RAW_STREAMS": "trades,orderbook,ticker,liquidations", "KLINE_INTERVALS": "1m,5m,15m,1h,4h,1d"}
     with CollectorProcess(tmp_path_factory.mktemp("collector"), **settings) as collector:
-        wait_for_more_completes(subscriber, LISTED)
+        wait_until(lambda: subscriber.received["stream:bybit_klines"], 120)
         yield f"http://127.0.0.1:{port}/"
         assert collector.stop() == 0
 
@@ -218,15 +222,42 @@ def test_a_lost_connection_is_told_and_made_anew(page, url):
     assert len(sockets) == 2
 
 
+@pytest.fixture(scope="module")
+def minutes_with_outages(browser, url, sim):
+    """For pictures that are kept: one minute over an outage that was repaired, then one that could not be yet."""
+    if not IMAGES:
+        yield
+        return
+    page = browser.new_page()
+    open_view(page, url, "linear/BTCUSDT/1m")
+
+    def closes_over_an_outage(flag):
+        wait_until(lambda: 20 < time.time() % 60 < 40, 120, poll_s=0.5)
+        began = int(time.time())
+        sim.command("outage", s=4)
+        found = f"async () => {ITEMS}.some((each) => each.time > {began - 60} && each.flags & {flag})"
+        wait_until(lambda: page.evaluate(found), 150, poll_s=0.5)
+
+    closes_over_an_outage(REPAIRED)
+    wait_until(lambda: time.time() % 60 > 45, 120, poll_s=0.5)
+    wait_until(lambda: time.time() % 60 < 5, 120, poll_s=0.5)
+    sim.command("rest_fault", what="http", status=500, count=None)
+    closes_over_an_outage(INCOMPLETE)
+    wait_until(lambda: 15 < time.time() % 60 < 25, 120, poll_s=0.5)
+    page.close()
+    yield
+    sim.command("rest_clear")
+
+
 @pytest.mark.parametrize(
     ("name", "scheme", "size"), [("light", "light", SCREEN), ("dark", "dark", SCREEN), ("phone", "dark", PHONE)]
 )
-def test_it_fits_and_is_pictured(page, url, tmp_path, name, scheme, size):
+def test_it_fits_and_is_pictured(minutes_with_outages, page, url, tmp_path, name, scheme, size):
     """In both themes and on a phone: the page has the system's theme, and nothing is wider than the screen."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.emulate_media(color_scheme=scheme)
     open_view(page, url, "linear/BTCUSDT/1m")
-    page.wait_for_selector("#tape-rows tr")
+    wait_for(page, "document.querySelectorAll('#tape-rows tr, #asks .price:not(:empty)').length > 20")
     path = (Path(IMAGES) if IMAGES else tmp_path) / f"page-{name}.png"
     path.write_bytes(page.screenshot())
 

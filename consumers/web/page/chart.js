@@ -47,6 +47,7 @@ export class Chart {
     this.pinned = null; // the candle that the keyboard is on
     this.hovered = null;
     this.view = null;
+    this.note = "";
     this.chart = createChart(place.canvas, {
       autoSize: true,
       layout: { attributionLogo: false, fontSize: 11 }, // the link is in index.html: the library's own needs inline CSS
@@ -101,7 +102,7 @@ export class Chart {
     this.isNew = true;
     this.unpin();
     this.replace([]);
-    this.say("Loading candles …");
+    this.say("", "Loading candles …");
   }
 
   /** Take a `candles` message: it replaces all. */
@@ -117,8 +118,7 @@ export class Chart {
       this.isNew = message.is_loading;
       this.showNewest();
     } else if (wasAtEnd) this.toEnd();
-    const empty = message.is_loading ? "Loading candles …" : "No candle is known yet.";
-    this.say(message.note || (this.items.length ? "" : empty));
+    this.say(message.note, message.is_loading ? "Loading candles …" : "No candle is known yet.");
   }
 
   /** Take one candle, new or changed. */
@@ -138,7 +138,7 @@ export class Chart {
     } else { // one that was missed, between others
       this.replace([...this.items, item].sort((one, other) => one.time - other.time));
     }
-    if (!this.place.note.hidden && this.place.note.textContent.startsWith("No candle")) this.say("");
+    this.say(this.note);
     this.colorLast();
     this.render();
   }
@@ -183,10 +183,13 @@ export class Chart {
 
   // -- what is said beside it ----------------------------------------------------------------------------------------
 
-  say(text) {
-    this.place.note.hidden = !text;
+  /** Show a sentence: in the middle while there is no candle, then aside; `whileEmpty` where there is none else. */
+  say(text, whileEmpty = "") {
+    const shown = text || (this.items.length ? "" : whileEmpty);
+    this.note = text;
+    this.place.note.hidden = !shown;
     this.place.note.classList.toggle("aside", this.items.length > 0);
-    setText(this.place.note, text);
+    setText(this.place.note, shown);
   }
 
   onCrosshair({ time, point }) {

@@ -73,15 +73,15 @@ class Entry {
     if (!key || key !== this.key || Math.abs(event.ts - this.startMs) > GROUP_MS) return false;
     const both = [this.event, event];
     const [known, more] = both.map((each) => each.symbols || []);
-    const added = more.filter((symbol) => !known.includes(symbol));
-    const count = both.reduce((sum, each) => sum + (each.symbols_total || 0) - (each.symbols_total ? each.symbols.length : 0), 0);
-    const symbols = [...known, ...added];
-    const spans = { from: both.map((each) => each.from).filter(Boolean), until: both.map((each) => each.until).filter(Boolean) };
-    this.event = { ...this.event, symbols, symbols_total: symbols.length + count, ts: event.ts };
-    if (added.length && this.event.topic !== event.topic) delete this.event.topic;
+    if (more.some((symbol) => known.includes(symbol))) return false; // the same of a symbol again is news
+    const unnamed = both.map((each) => Math.max(0, (each.symbols_total || 0) - (each.symbols || []).length));
+    const symbols = [...known, ...more];
+    const times = (name) => both.map((each) => each[name]).filter(Boolean);
+    this.event = { ...this.event, symbols, symbols_total: symbols.length + unnamed[0] + unnamed[1], ts: event.ts };
+    if (this.event.topic !== event.topic) delete this.event.topic;
     if (this.event.reason !== event.reason) delete this.event.reason;
-    if (spans.from.length) this.event.from = Math.min(...spans.from);
-    if (spans.until.length) this.event.until = Math.max(...spans.until);
+    if (times("from").length) this.event.from = Math.min(...times("from"));
+    if (times("until").length) this.event.until = Math.max(...times("until"));
     return true;
   }
 }

@@ -14,7 +14,7 @@ const at = (id) => document.getElementById(id);
 const NOTICE_MS = 6000;
 
 const state = {
-  markets: {}, exchange: "", view: null, price: "", hasTrades: false, connection: { state: "connecting" },
+  markets: {}, exchange: "", view: null, price: "", hasTrades: false, isAsked: false, connection: { state: "connecting" },
 };
 
 export const chart = new Chart({
@@ -67,6 +67,7 @@ function show(wish) {
   }
   if (!isSame || before.interval !== view.interval) chart.begin(view);
   connection.send({ op: "view", ...view });
+  state.isAsked = true;
   renderView();
 }
 
@@ -84,7 +85,7 @@ function showHash() {
 function renderView() {
   const { view, markets, exchange } = state;
   setText(at("exchange"), exchange);
-  if (!view) return;
+  if (!view || !(view.market in markets)) return;
   setText(at("symbol-name"), view.symbol);
   setText(at("book-market"), view.market);
   choices(at("markets"), Object.keys(markets), view.market, (market) => show({ market }));
@@ -167,11 +168,14 @@ const TAKERS = {
     setText(at("version"), `Collector ${message.version} of ${message.exchange}.`);
     setMarkets(message.markets);
     log.setAll(message.events);
-    state.view ? show({}) : showHash();
-    if (!state.view) chart.say("Nothing is collected yet.");
+    ask();
+    renderView();
+    if (!state.isAsked) chart.say("The symbols are not known yet: the exchange is being asked.");
   },
   symbols(message) {
+    state.proposed = message.view || state.proposed;
     setMarkets(message.markets);
+    if (!state.isAsked) ask();
     renderView();
   },
   error(message) {
@@ -215,8 +219,15 @@ const TAKERS = {
   },
 };
 
+/** Ask for the view of before, or for that of the address. */
+function ask() {
+  if (state.view) show({});
+  else showHash();
+}
+
 function onState(now) {
   state.connection = now;
+  if (now.state !== "live") state.isAsked = false;
   document.body.dataset.connection = now.state;
   renderConnection();
   renderPrice();
@@ -302,7 +313,7 @@ function onKey(event) {
   }
   if (target.closest("button, a") && ["Enter", " "].includes(key)) return;
   if (target.closest(".scroll") && ["ArrowUp", "ArrowDown", "End"].includes(key)) return;
-  if (!state.view && !["?", "\\"].includes(key)) return;
+  if (!(state.view?.market in state.markets) && !["?", "\\"].includes(key)) return;
   if (KEYS[key]) KEYS[key](event);
   else if (/^[1-9]$/.test(key)) {
     const name = state.markets[state.view.market].intervals[Number(key) - 1];
