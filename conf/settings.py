@@ -74,10 +74,10 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
         os.environ.update(names.network_variables(os.environ, in_file.values))
     settings._written = {name: raw.name for name, raw in found.items()}
     settings._wrong = frozenset(field_errors)
-    if wrong:
-        raise SettingsError("\n".join(wrong), settings)
     settings._env_file = Path(path) if path else None
     settings._found_on_load = (*links, *choice.warnings, *in_file.warnings, *ignored, *names.near_misses(layers))
+    if wrong:
+        raise SettingsError("\n".join(wrong), settings)
     return settings
 
 
