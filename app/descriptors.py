@@ -32,7 +32,7 @@ class Descriptors:
         """
         with contextlib.suppress(OSError):
             socket.getaddrinfo("localhost", None)  # what the resolver loads at first use it loads while there is room
-        wanted = OWN + streams + GROWTH + clients
+        wanted = wanted_descriptors(streams, clients)
         limit = raised_limit(wanted)
         own = min(OWN, limit // 2)
         self.for_streams = limit - own
@@ -44,8 +44,23 @@ class Descriptors:
                 wanted=wanted,
                 streams={"wanted": streams, "at_most": min(streams, self.for_streams)},
                 websocket_clients={"wanted": clients, "at_most": min(clients, max(0, self.for_clients - own))},
-                remedy=f"allow {wanted}: ulimit -n, LimitNOFILE= in a systemd unit, minfds= in supervisord.conf",
+                remedy=remedy_for(wanted),
             )
+
+
+def wanted_descriptors(streams: int, clients: int) -> int:
+    """Return how many descriptors a process with so many connections and clients wants."""
+    return OWN + streams + GROWTH + clients
+
+
+def allowed_descriptors() -> int:
+    """Return how many descriptors the limit can be raised to."""
+    return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def remedy_for(wanted: int) -> str:
+    """Say how to allow so many descriptors."""
+    return f"allow {wanted}: ulimit -n, LimitNOFILE= in a systemd unit, minfds= in supervisord.conf"
 
 
 def raised_limit(wanted: int) -> int:
