@@ -129,7 +129,7 @@ class Collector:
         rules = symbol_rules(settings, self._venue)
         self.symbols = follow_symbols(self._rest_of, settings.markets, rules, coins, self.events, self.outages)
         self._entries.resolve = self.symbols.resolve
-        self._follow(self.symbols.choice)
+        self.follow(self.symbols.choice)
         self._network = describe_network([*self._entries.addresses(), *([self.rest.url] if settings.has_rest else [])])
 
     # -- for the threads of streams and of users: a model.context.RunningCollector ----------------------------
@@ -156,7 +156,7 @@ class Collector:
         """Read the exchange's listing and choose the symbols to stream; an exit code where there are none."""
         self.symbols.start()
         is_known = self.symbols.wait(stop=stop)
-        self._follow(self.symbols.choice)
+        self.follow(self.symbols.choice)
         is_lacking = not is_known and self.symbols.needs_listing
         if (stop and stop.is_set()) or (any(self.symbols.choice.values()) and not is_lacking):
             return None
@@ -205,7 +205,7 @@ class Collector:
 
     def _look_after(self) -> Exit | None:
         if (choice := self.symbols.take()) is not None:
-            self._follow(choice)
+            self.follow(choice)
         if self.streams.tick():
             self._retire()
         if not self.outputs.tick():
@@ -294,7 +294,7 @@ class Collector:
         streams = self.streams.supervisor.status()
         return {**self.status(), "each_stream": [dataclasses.asdict(stream) for stream in streams]}
 
-    def _follow(self, choice: Choice) -> None:
+    def follow(self, choice: Choice) -> None:
         """Stream the chosen symbols from now on, as far as this shard owns them."""
         owns = self.streams.shard.owns
         self._followed = {market: tuple(filter(owns, symbols)) for market, symbols in choice.items()}

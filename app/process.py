@@ -56,7 +56,7 @@ def prepare(settings: Settings | None, build: Callable[[Settings], AnyService]) 
         settings = given or load_settings()
     except SettingsError as error:
         further = _errors_of_job(error.sound, build) if error.sound else []
-        raise SettingsError("\n".join([str(error), *_other_errors(further, str(error))])) from error
+        raise SettingsError("\n".join([str(error), *other_errors(further, str(error))])) from error
     configure_logging(settings.log_level, settings.log_format, settings.log_file)
     if given is None:
         path = str(settings.env_file.absolute()) if settings.env_file else None
@@ -90,7 +90,7 @@ def _errors_of_job(sound: Settings, build: Callable[[Settings], Service]) -> lis
     return []
 
 
-def _other_errors(lines: Sequence[str], reported: str) -> list[str]:
+def other_errors(lines: Sequence[str], reported: str) -> list[str]:
     """Return the lines whose setting has none in `reported`: a default in its place may not suit."""
     names = {_setting_of(line) for line in reported.splitlines()}
     return [line for line in lines if _setting_of(line) not in names]
