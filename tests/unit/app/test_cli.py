@@ -55,7 +55,9 @@ def test_help_names_every_command_and_exit_code(capsys):
         cli.main(["--help"], [], {})
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    assert all(word in text for word in ("--dry-run", "--check-config", "audit", "relay", ".env.example", "STREAMS"))
+    assert all(
+        word in text for word in ("--dry-run", "--check-config", "audit", "relay", "doctor", ".env.example", "STREAMS")
+    )
     assert all(f"{int(code)} " in text for code in Exit)
 
 
