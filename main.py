@@ -9,7 +9,7 @@ import sys
 if __name__ == "__main__":  # before the imports below, which take a second
     from app import startup
 
-    startup.begin(None if sys.argv[1:2] == ["audit"] else 0)
+    startup.begin(None if {"audit", "doctor"} & {*sys.argv[1:]} else 0)
 
 from collections.abc import Callable
 from typing import Any
@@ -106,5 +106,6 @@ def run(settings: Settings | None = None) -> int:
 
 
 if __name__ == "__main__":
+    startup.imported()
     sys.modules["main"] = sys.modules[__name__]  # a script that imports main finds this STREAMS, not a second one
     startup.leave(cli.main(sys.argv[1:], STREAMS, SUBSCRIBE))

@@ -1,30 +1,64 @@
 """The first and the last moment of the process: standard streams and signals at the start, an end that nothing delays.
 
-Main thread. Imports nothing but the standard library's quickest, for it runs before the imports that take a second.
+Main thread. Imports nothing but the standard library's quickest, for it runs before the imports that take a second, and
+may find that they fail: on an older Python too.
 """
+
+from __future__ import annotations
 
 import os
 import signal
 import sys
 import threading
 import time
+from types import TracebackType
 from typing import NoReturn
 
+from app import PYTHON_OLDEST
+
+BEGUN_S = time.monotonic()  # when the process began, but for some 20 ms
 STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # descriptors 0, 1, 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_LIMIT_S = 1.0  # after the stop: for a user's exit handlers, and threads that the interpreter waits for
+WRONG_EXIT = 2  # app.exits.Exit.SETTINGS, which needs an import
 SIGNAL_EXIT = 128  # and the signal's number: how a shell names a program that a signal ended
 
 
 def begin(interrupted: int | None = 0) -> None:
     """Hold the standard streams, and let a signal end the program at once, without a traceback.
 
-    The exit code is then `interrupted`, or for None the one by which shells name the signal.
+    The exit code is then `interrupted`, or for None the one by which shells name the signal. A Python that is too old,
+    or a package that is missing, ends it with a sentence; `imported` follows the imports.
     """
     hold_standard_streams()
+    if sys.version_info < PYTHON_OLDEST:
+        sys.stderr.write(f"Python {'.'.join(map(str, PYTHON_OLDEST))} or later is needed, this is {sys.version}\n")
+        os._exit(WRONG_EXIT)
+    sys.excepthook = _end_with_missing_package
     for each in STOP_SIGNALS:
         if not is_ignored_hangup(each):
             end_on_signal(each, SIGNAL_EXIT + each if interrupted is None else interrupted)
+
+
+def imported() -> None:
+    """Have exceptions end the program as usual: all that it imports is there."""
+    sys.excepthook = sys.__excepthook__
+
+
+def _end_with_missing_package(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End with the packages that are not installed, where that is why an import failed; else as usual."""
+    if isinstance(error, ModuleNotFoundError):
+        from app.doctor.installation import check_packages, check_python
+        from app.doctor.report import TextReport
+
+        packages = check_packages("requirements.txt")
+        if not all(finding.is_passed for finding in packages):
+            is_asked = "doctor" in sys.argv[1:]
+            title = "The collector cannot start without its packages:"
+            checks = (("Python", [check_python()]), ("packages", packages))
+            TextReport(sys.stdout if is_asked else sys.stderr).write(title, checks)
+            os._exit(WRONG_EXIT)
+    sys.__excepthook__(kind, error, trace)
 
 
 def hold_standard_streams() -> None:

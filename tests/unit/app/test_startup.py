@@ -48,9 +48,12 @@ def test_streams_that_are_open_stay_as_they_are():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["relay"], 0), (["audit"], None)])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [([], 0), (["relay"], 0), (["audit"], None), (["--env-file", "x", "doctor"], None)]
+)
 def test_a_signal_during_the_imports_ends_without_a_traceback(tmp_path, number, arguments, code):
-    """Nothing has begun yet: it was asked to stop, and did. An audit cut off is none without differences."""
+    """Nothing has begun yet: it was asked to stop, and did. An audit cut off is none without differences, nor is a
+    checklist that was cut off a green one."""
     (tmp_path / "structlog.py").write_text(f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(60)\n")
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments],
@@ -127,3 +130,35 @@ def test_a_stdout_that_the_program_closed_changes_no_code(closing):
     """Nothing is left to be written, and nothing to be logged."""
     done = ended(f"{SLEEP}{closing}\nleave(3)")
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize(("command", "output"), [("doctor", "stdout"), ("run", "stderr"), ("", "stderr")])
+def test_missing_packages_are_named_instead_of_a_traceback(command, output):
+    """Who starts it with another Python than the project's reads which ones, and what to do."""
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "main.py"), *command.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    text = getattr(done, output)
+    assert done.returncode == 2
+    assert "The collector cannot start without its packages:" in text
+    assert "not installed: pybit " in text
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_module_of_the_users_own_that_is_missing_is_a_traceback():
+    """No package of the project's would help."""
+    done = ended(f"{SLEEP}begin()\nimport no_such_module")
+    assert done.returncode == 1
+    assert "No module named 'no_such_module'" in done.stderr
+
+
+def test_an_older_python_is_refused_in_one_sentence():
+    """Before anything that it could not read."""
+    done = ended(f"{SLEEP}sys.version_info = (3, 9, 1)\nbegin()")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Python 3.11 or later is needed, this is ")
