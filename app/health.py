@@ -28,6 +28,7 @@ from streams import StreamService
 LOOK_S = 2.0  # between two looks at the streams by the main thread: 0.01 % of a core for 50 of them
 MAIN_LATE_S = 30.0  # a main thread that has not ticked for so long hangs
 BEHIND_S = 5.0  # of a step of the aggregator, which takes milliseconds
+RARE = ("liquidations", "topics")  # the silence of these proves nothing
 CANDLE_LATE_MS = 10_000  # after its end a candle is out within the grace, or seconds where proof is waited for
 SHOWN_MOST = 50  # symbols that an answer names
 
@@ -180,10 +181,10 @@ class Health(_ServiceHealth):
             yield Trouble("clock_unknown", what, self._begun_s)
 
     def _rhythm_of(self, market: str, kind: str) -> Rhythm:
-        if kind == "trades":
-            return "trades"
+        if kind in RARE:
+            return "any"
         if (market, kind) not in self._rhythms:
-            self._rhythms[market, kind] = "steady" if self._collector.is_steady(market, kind) else "any"
+            self._rhythms[market, kind] = "steady" if self._collector.is_steady(market, kind) else "usual"
         return self._rhythms[market, kind]
 
     # -- one candle -----------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ DOWN_AFTER_S = 5.0  # a reconnect takes two
 STARTING_S = 30.0  # a class that was never live is starting for so long
 STEADY_SHARE = 0.9  # of the silence after which a connection is ended, and opened anew with a snapshot
 RESUMED_S = 5.0  # for so long data has come again without a pause: a snapshot alone ends no silence
-TRADE_GAPS = 100  # trades are silent after so many of their mean gaps, and after the steady kinds' limit
+USUAL_GAPS = 100  # of their mean gaps, after which kinds with no steady rhythm are silent; no sooner than steady ones
 UNKNOWN = "the user's"  # market and kind of a function of the user's that has not streamed yet
 
-Rhythm = Literal["steady", "trades", "any"]
-"""`steady`: something always comes; `trades`: as often as until now; `any`: silence proves nothing."""
+Rhythm = Literal["steady", "usual", "any"]
+"""`steady`: something always comes; `usual`: about as often as until now; `any`: silence proves nothing."""
 
 
 class Trouble(NamedTuple):
@@ -118,7 +118,7 @@ class StreamWatch:
             return self._silence_s
         if rhythm == "any" or not messages:
             return math.inf
-        return max(self._silence_s, TRADE_GAPS * live_s / messages)
+        return max(self._silence_s, USUAL_GAPS * live_s / messages)
 
 
 def _class_of(stream: StreamStatus) -> tuple[str, str]:

@@ -34,16 +34,15 @@ class Asked:
         """The reasons of /readyz; none where it is ready."""
         status, answer = self.ask("readyz")
         assert (status == 200) is answer["ready"] is (not answer["reasons"])
-        return {each["reason"]: each["what"] for each in answer["reasons"]}
+        return [f"{each['reason']} {each['what']}" for each in answer["reasons"]]
 
-    def wait_for(self, reason):
-        """Wait for a reason; returns what it is about."""
-        wait_until(lambda: reason in self.reasons(), poll_s=0.1)
-        return self.reasons().get(reason, "")
+    def wait_for(self, text):
+        """Wait for a reason that begins so."""
+        wait_until(lambda: any(reason.startswith(text) for reason in self.reasons()), poll_s=0.1)
 
     def wait_ready(self):
         """Wait until all is well."""
-        wait_until(lambda: self.reasons() == {}, poll_s=0.1)
+        wait_until(lambda: not self.reasons(), poll_s=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +119,10 @@ def test_the_probe_of_a_container_asks_it(web, settings):
     assert b"no answer on port 1" in done.stdout
 
 
-def test_a_stalled_exchange_is_silent_by_its_books_and_not_by_its_trades(web, sim):
-    """Trades may be rare; a book always moves."""
+def test_a_stalled_exchange_is_silent(web, sim):
+    """Its connections live, and a book always moves."""
     sim.command("rate", rate=0)
-    assert web.wait_for("stream_silent").startswith("linear orderbook")
+    web.wait_for("stream_silent linear orderbook")
     assert web.ask("livez")[0] == 200, "a restart would not help"
     sim.command("rate", rate=300)
     web.wait_ready()
@@ -132,15 +131,14 @@ def test_a_stalled_exchange_is_silent_by_its_books_and_not_by_its_trades(web, si
 def test_connections_that_stay_away_are_down(web, sim):
     """A whole exchange that is out; a moment is no outage."""
     sim.command("outage", s=8)
-    wait_until(lambda: {"stream_down"} <= web.reasons().keys(), poll_s=0.1)
-    assert "connections are down" in web.wait_for("stream_down")
+    web.wait_for("stream_down linear trades: 1 of 1 connections are down")
     web.wait_ready()
 
 
 def test_a_redis_that_is_away_is_a_sink_that_is_down(web, valkey_of_its_own):
     """With its reason, until it is back."""
     valkey_of_its_own.stop()
-    assert web.wait_for("sink_down").startswith("redis: ")
+    web.wait_for("sink_down redis: ")
     assert web.ask("livez")[0] == 200
     valkey_of_its_own.start()
     web.wait_ready()

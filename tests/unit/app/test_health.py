@@ -11,7 +11,9 @@ from app.relay import OutputRelay
 from consumers.health import SinkOutage
 from consumers.web.http import HttpAnswer, HttpRequest
 from exchanges.clock import ExchangeClock
+from exchanges.registry import VENUES
 from streams.supervisor import StreamStatus
+from tests.support.collector import collector_of
 from tests.support.settings import settings_of
 
 
@@ -98,6 +100,18 @@ def test_a_steady_kind_is_silent_after_silence_timeout_by_what_the_exchange_decl
     collector.health.tick()
     (only,) = collector.health.reasons()
     assert (only["reason"], only["what"].startswith("linear ticker")) == ("stream_silent", True)
+
+
+@pytest.mark.parametrize("exchange", VENUES)
+def test_each_exchange_says_which_kinds_are_steady(exchange, monkeypatch):
+    """Of all markets and kinds; trades are of none, books of some market of nearly all."""
+    venue, steady = VENUES[exchange], set()
+    for market in {"linear", "spot"} & venue.markets.keys():
+        collector = collector_of(settings_of(EXCHANGE=exchange, CHANNEL_TYPE=market, ENABLE_WEB="false"), venue=venue)
+        kinds = venue.markets[market].kinds
+        steady |= {kind for kind in kinds if collector.is_steady(market, kind)}
+    assert steady <= {"orderbook", "ticker"}
+    assert ("orderbook" in steady) is (exchange != "bingx")
 
 
 def test_an_aggregator_that_is_behind_is_a_reason(collector, monkeypatch):

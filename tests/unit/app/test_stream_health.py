@@ -2,12 +2,12 @@
 
 import pytest
 
-from app.stream_health import DOWN_AFTER_S, STARTING_S, STEADY_SHARE, TRADE_GAPS, Rhythm, StreamWatch
+from app.stream_health import DOWN_AFTER_S, STARTING_S, STEADY_SHARE, USUAL_GAPS, Rhythm, StreamWatch
 from streams.supervisor import StreamStatus
 
 SILENCE_S = 60.0
 LIMIT_S = SILENCE_S * STEADY_SHARE
-RHYTHMS: dict[str, Rhythm] = {"trades": "trades", "ticker": "steady", "orderbook": "steady", "liquidations": "any"}
+RHYTHMS: dict[str, Rhythm] = {"trades": "usual", "ticker": "steady", "orderbook": "steady", "liquidations": "any"}
 
 
 def stream(kind="trades", number=1, *, state="live", age_s=0.0, messages=1_000_000, market="linear"):
@@ -94,8 +94,8 @@ def test_a_quiet_illiquid_symbol_is_no_fault(watch):
 def test_slower_trades_may_cease_for_longer(watch):
     """A hundred of their mean gaps, here of ten seconds."""
     watch.look([stream(messages=0, age_s=None)], 0.0)
-    assert watch.look([stream(messages=1_000, age_s=TRADE_GAPS * 10.0 - 1)], 10_000.0) == []
-    assert reasons(watch.look([stream(messages=1_000, age_s=TRADE_GAPS * 10.0)], 10_000.0)) == ["stream_silent"]
+    assert watch.look([stream(messages=1_000, age_s=USUAL_GAPS * 10.0 - 1)], 10_000.0) == []
+    assert reasons(watch.look([stream(messages=1_000, age_s=USUAL_GAPS * 10.0)], 10_000.0)) == ["stream_silent"]
 
 
 def test_lively_trades_that_cease_are_silent(watch):
