@@ -18,7 +18,7 @@ from typing import Protocol
 
 from app.exits import Exit
 from app.startup import STOP_SIGNALS, is_ignored_hangup
-from app.watch_choice import TABLE, Channels, Choice, channels_of, choice_of
+from app.watch_choice import TABLE, Channels, Choice, SymbolFilter, channels_of, choice_of
 from app.watch_readers import Item, Readers, lines_of
 from app.watch_table import PriceTable
 from conf.settings import Settings
@@ -229,7 +229,8 @@ def display_of(
     names_market = len(choice.markets) > 1
     if choice.view == TABLE and not choice.is_json and choice.count is None and os.isatty(descriptor):
         title = f"{settings.exchange} {', '.join(choice.markets)}   {sentences.where}   Ctrl-C ends"
-        table = PriceTable(sentences.interval, title, choice.names or settings.symbols, names_market=names_market)
+        order = [SymbolFilter((name,), settings.symbols_quote) for name in choice.names or settings.symbols]
+        table = PriceTable(sentences.interval, title, order, names_market=names_market)
         return TableDisplay(table, descriptor)
     return LineDisplay(choice, readers, descriptor, names_market=names_market)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from app.watch_choice import SymbolFilter
 from consumers.console.console import kline_line
 from consumers.console.table import Rates, at_most, fit
 from model.envelope import Envelope, plain_text
@@ -36,14 +37,13 @@ class Row:
 class PriceTable:
     """Rows of symbols, and lines of klines, newest last. `interval` is that of the open candles.
 
-    `order`: symbols that come first, as they were named. `names_market`: rows say of which market they are.
+    `order`: which symbols come first, in this order. `names_market`: rows say of which market they are.
     """
 
     def __init__(
-        self, interval: Interval, title: str, order: Sequence[str] = (), *, names_market: bool = False
+        self, interval: Interval, title: str, order: Sequence[SymbolFilter] = (), *, names_market: bool = False
     ) -> None:
-        self._interval, self._title, self._names_market = interval, title, names_market
-        self._order = {name: place for place, name in enumerate(order)}
+        self._interval, self._title, self._order, self._names_market = interval, title, order, names_market
         self._rows: dict[tuple[str, str], Row] = {}
         self._klines: deque[str] = deque(maxlen=KLINES_KEPT)
         self._rates = Rates()
@@ -99,7 +99,8 @@ class PriceTable:
 
     def _place(self, each: tuple[tuple[str, str], Row]) -> tuple[int, str, str]:
         (market, symbol), _ = each
-        return self._order.get(symbol, len(self._order)), symbol, market
+        places = (place for place, is_named in enumerate(self._order) if is_named(market, symbol))
+        return next(places, len(self._order)), symbol, market
 
     def _row(self, key: tuple[str, str], row: Row, now_ms: float) -> str:
         market, symbol = key

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from app.watch import LineDisplay, Sentences, Watch, shortest_interval
-from app.watch_choice import Choice, channels_of
+from app.watch_choice import Choice, SymbolFilter, channels_of
 from app.watch_readers import Readers
 from app.watch_table import PriceTable
 from conf.settings import Settings, load_settings
@@ -215,7 +215,7 @@ def rows(table: PriceTable, now_ms: float = NOW_MS, size: tuple[int, int] = (100
 
 def test_the_table_shows_prices_and_open_candles_as_they_move():
     """The open of a candle is the last price before it; of the first, what was seen here is marked."""
-    table = PriceTable(parse_interval("1m"), "bybit linear", ("BTCUSDT",))
+    table = PriceTable(parse_interval("1m"), "bybit linear", [SymbolFilter(("BTC",))])
     table.add(prices(AAVEUSDT="5", BTCUSDT="100"), NOW_MS - 5_000)
     table.add(prices(BTCUSDT="104"), NOW_MS - 4_000)
     row = next(line for line in rows(table) if line.startswith("BTCUSDT"))

@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,13 @@ def test_systemd_leaves_wrong_settings_alone():
     """The unit names the code that a restart cannot mend."""
     unit = (ROOT / "conf/deploy/bybit-collector.service").read_text()
     assert f"RestartPreventExitStatus={int(Exit.SETTINGS)}\n" in unit
+
+
+def test_the_dockerfile_is_as_hadolint_wants_it():
+    """Whose rules are Docker's own advice."""
+    hadolint = Path(sys.executable).with_name("hadolint")  # of the Python package
+    done = subprocess.run([hadolint, ROOT / "conf/deploy/Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_compose_sets_only_settings_there_are():
