@@ -1,0 +1,146 @@
+"""The books and trades that pages look at: their state, what is bounded, and that they leave nothing behind."""
+
+import json
+import threading
+
+import pytest
+
+from app.page_feeds import PAYLOADS, PageFeeds
+from exchanges.registry import VENUES
+from model.context import current
+from tests.support.settings import settings_of
+from tests.support.waiting import wait_until
+
+BYBIT = VENUES["bybit"]
+
+
+class Exchange:
+    """What the streams of pages do, as the test wants it."""
+
+    def __init__(self):
+        self.callbacks = {}
+        self.is_up = threading.Event()
+        self.is_up.set()
+        self.runs = []
+
+    def feed(self, protocol, _options, **_parts):
+        exchange = self
+
+        class Feed:
+            market = protocol.market
+
+            def run(self, kind, symbols, callback, *, depth=50):
+                exchange.runs.append((kind, symbols[0], depth))
+                if not exchange.is_up.is_set():
+                    raise ConnectionError("down")
+                exchange.callbacks[kind] = callback
+                current().succeeded()
+                while not current().stop.wait(0.01):
+                    if not exchange.is_up.is_set():
+                        raise ConnectionError("cut")
+
+        return Feed()
+
+
+@pytest.fixture
+def exchange(monkeypatch):
+    made = Exchange()
+    monkeypatch.setattr("app.page_feeds.MarketFeed", made.feed)
+    return made
+
+
+@pytest.fixture
+def feeds(exchange):
+    made = PageFeeds(settings_of(RECONNECT_DELAY=0.1), BYBIT, lambda: lambda _url: None)
+    yield made
+    exchange.is_up.set()
+    made.stop()
+    wait_until(lambda: not page_threads())
+
+
+def page_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("stream-page")]
+
+
+def states(feeds, live):
+    feeds.tick()
+    return live.states()[:2]
+
+
+def book(kind="snapshot", bids=(("9", "1"),), asks=(("10", "2"),)):
+    body = {"s": "BTCUSDT", "b": bids, "a": asks, "u": 7, "seq": 8}
+    return json.dumps({"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 5, "data": body}).encode()
+
+
+def trade(number=1):
+    row = {"T": number, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": "9.5", "i": str(number), "BT": False}
+    return json.dumps({"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 5, "data": [row]}).encode()
+
+
+def test_a_symbol_is_streamed_by_two_threads_of_its_own(feeds, exchange):
+    """Its book of the smallest depth that a page needs; live only once that is there."""
+    live = feeds.open("linear", "BTCUSDT")
+    wait_until(lambda: states(feeds, live) == ("connecting", "live"))
+    assert sorted(exchange.runs) == [("orderbook", "BTCUSDT", 50), ("trades", "BTCUSDT", 50)]
+    assert live.book(15, changed=False) is None
+    exchange.callbacks["orderbook"](book())
+    assert states(feeds, live) == ("live", "live")
+    shown = live.book(15, changed=True)
+    assert (shown.ts, shown.bids, shown.asks) == (5, [("9", "1")], [("10", "2")])
+    assert live.book(15, changed=True) is None
+    assert live.book(15, changed=False) == shown
+
+
+def test_trades_come_once_and_the_newest_stay_for_later_pages(feeds, exchange):
+    """With the taker's side."""
+    live = feeds.open("linear", "BTCUSDT")
+    wait_until(lambda: "trades" in exchange.callbacks)
+    for number in range(3):
+        exchange.callbacks["trades"](trade(number))
+    trades, skipped = live.take_trades(2)
+    assert ([tuple(each) for each in trades], skipped) == ([(1, "9.5", "0.5", "buy"), (2, "9.5", "0.5", "buy")], 1)
+    assert live.take_trades(2) == ([], 0)
+    assert [each[0] for each in live.recent_trades()] == [0, 1, 2]
+
+
+def test_a_flood_of_trades_is_cut_and_counted(feeds, exchange):
+    """Memory and work stay bounded, whatever the exchange sends between two looks."""
+    live = feeds.open("linear", "BTCUSDT")
+    wait_until(lambda: "trades" in exchange.callbacks)
+    for number in range(3 * PAYLOADS):
+        exchange.callbacks["trades"](trade(number))
+    trades, skipped = live.take_trades(100)
+    assert (len(trades), skipped, trades[-1][0]) == (100, 3 * PAYLOADS - 100, 3 * PAYLOADS - 1)
+    assert live.take_trades(100) == ([], 0)
+
+
+def test_a_lost_connection_is_said_and_comes_back(feeds, exchange):
+    """A book of before is no book until the exchange has sent a whole one again."""
+    live = feeds.open("linear", "BTCUSDT")
+    wait_until(lambda: len(exchange.callbacks) == 2)
+    exchange.callbacks["orderbook"](book())
+    wait_until(lambda: states(feeds, live) == ("live", "live"))
+    exchange.is_up.clear()
+    wait_until(lambda: states(feeds, live) == ("lost", "lost"))
+    assert "comes back by itself" in live.states()[2]
+    exchange.is_up.set()
+    wait_until(lambda: states(feeds, live)[1] == "live")
+    wait_until(lambda: not live.book(15, changed=False))
+    exchange.callbacks["orderbook"](book("delta"))
+    assert live.book(15, changed=False) is None
+    exchange.callbacks["orderbook"](book())
+    wait_until(lambda: states(feeds, live) == ("live", "live"))
+
+
+def test_what_is_closed_leaves_nothing_behind(feeds, exchange):
+    """Neither a thread nor an entry; another symbol goes on."""
+    one, other = feeds.open("linear", "BTCUSDT"), feeds.open("spot", "ETHUSDT")
+    wait_until(lambda: len(page_threads()) == 4)
+    one.close()
+    wait_until(lambda: len(page_threads()) == 2)
+    assert {thread.name for thread in page_threads()} == {
+        "stream-page spot ETHUSDT orderbook",
+        "stream-page spot ETHUSDT trades",
+    }
+    other.close()
+    wait_until(lambda: not page_threads())
