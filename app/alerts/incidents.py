@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.alerts import words
 from app.alerts.losses import Losses
@@ -88,6 +89,14 @@ def groups_of(members: Iterable[Member]) -> list[list[Member]]:
     return list(groups.values())
 
 
+class Sentence(NamedTuple):
+    """A sentence in parts: the `kind` of data, or what else a subject is; `about` which market; what is with it."""
+
+    kind: str
+    about: str
+    tail: str
+
+
 class Sentences:
     """Sentences about groups of members, at one moment. `total(class)`: how many symbols a class has."""
 
@@ -98,42 +107,52 @@ class Sentences:
         self._losses = losses
 
     def title(self, groups: Sequence[Sequence[Member]], down: str) -> str:
-        """A few words about all; `down` says what they are."""
-        labels = dict.fromkeys(words.label(group[0].subject) for group in groups)
-        return words.capitalized(words.listed(labels)) + down
+        """A few words about all, or about streams and outputs where others are with them; `down`: what they are."""
+        subjects = [group[0].subject for group in groups]
+        first = [each for each in subjects if each.key.type in ("stream", "output")] or subjects
+        return words.capitalized(words.listed(dict.fromkeys(map(words.label, first)))) + down
 
-    def begun(self, group: Sequence[Member]) -> str:
+    def begun(self, groups: Iterable[Sequence[Member]]) -> list[str]:
         """What began, when and why."""
+        return _joined(map(self._begun, groups))
+
+    def ended(self, groups: Iterable[Sequence[Member]]) -> list[str]:
+        """What ended, after how long, and what it cost."""
+        return _joined(map(self._ended, groups))
+
+    def remaining(self, groups: Iterable[Sequence[Member]]) -> list[str]:
+        """What is not over."""
+        return _joined(map(self._remaining, groups))
+
+    def _begun(self, group: Sequence[Member]) -> Sentence:
         subjects = [member.subject for member in group]
         reasons = Counter(each.reason for each in subjects if each.reason).most_common(1)
         why = f" ({reasons[0][0]})" if reasons else ""
         flapping = [member for member in group if member.is_flapping]
         times = f"{max((len(each.subject.begins_s) for each in flapping), default=0)} outages in 10 minutes"
         if not any(member.is_known_down for member in group):
-            return f"{self._name(subjects)} flapping: {times}{why}."
+            return self._sentence(subjects, f" flapping: {times}{why}.")
         since = self._time(min(member.told_since_s for member in group if member.is_known_down))
         flaps = f", flapping: {times}" if flapping else ""
-        return f"{self._name(subjects)}{words.DOWN[subjects[0].key.type]} since {since}{flaps}{why}."
+        return self._sentence(subjects, f"{words.DOWN[subjects[0].key.type]} since {since}{flaps}{why}.")
 
-    def ended(self, group: Sequence[Member]) -> str:
-        """What ended, after how long, and what it cost."""
+    def _ended(self, group: Sequence[Member]) -> Sentence:
         subjects = [member.subject for member in group]
-        first, name = subjects[0], self._name(subjects)
         if all(each.is_gone for each in subjects):
-            return f"{name}: not collected any more."
+            return self._sentence(subjects, ": not collected any more.")
         begin_s, up_s = min(member.begin_s for member in group), max(each.up_s for each in subjects)
-        outages = max(member.outages for member in group)
+        outages, after = max(member.outages for member in group), words.duration(up_s - begin_s)
         if any(member.is_flapping for member in group):
-            after = words.duration(up_s - begin_s)
-            return f"{name} steady since {self._time(up_s)}, after {outages} outages in {after}{self._cost(group)}."
-        more = f", down {outages} times" if outages > 1 else ""
-        return f"{name} {words.UP[first.key.type]} after {words.duration(up_s - begin_s)}{more}{self._cost(group)}."
+            text = f" steady since {self._time(up_s)}, after {outages} outages in {after}"
+        else:
+            text = f" {words.UP[subjects[0].key.type]} after {after}"
+            text += f", down {outages} times" if outages > 1 else ""
+        return self._sentence(subjects, f"{text}{self._cost(group)}.")
 
-    def remaining(self, group: Sequence[Member]) -> str:
-        """What is not over."""
-        subjects = [member.subject for member in group]
+    def _remaining(self, group: Sequence[Member]) -> Sentence:
         since_s = min(member.begin_s for member in group)
-        return f"{self._name(subjects)}: not over after {words.duration(self._now_s - since_s)}."
+        after = words.duration(self._now_s - since_s)
+        return self._sentence([member.subject for member in group], f": not over after {after}.")
 
     def _cost(self, group: Sequence[Member]) -> str:
         first = group[0].subject
@@ -147,12 +166,24 @@ class Sentences:
         cost = self._losses.cost(str(first.market), symbols, span_ms)
         return f": {words.repaired(cost)}" if cost else ""
 
-    def _name(self, subjects: Sequence[Subject]) -> str:
+    def _sentence(self, subjects: Sequence[Subject], tail: str) -> Sentence:
         class_key = subjects[0].class_key
-        return words.subject_name(subjects, self._exchange, self._total(class_key) if class_key else 0)
+        about = words.about(subjects, self._exchange, self._total(class_key)) if class_key else ""
+        return Sentence(words.label(subjects[0]), about, tail)
 
     def _time(self, at_s: float) -> str:
         return words.time_of_day(self._clock_of(at_s), self._clock_of(self._now_s))
+
+
+def _joined(sentences: Iterable[Sentence]) -> list[str]:
+    """Sentences as text; what holds for several kinds of data of the same symbols alike is one."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for kind, about, tail in sentences:
+        kinds.setdefault((about or kind, tail), []).append(kind)
+    return [
+        words.capitalized(words.listed(each)) + (about if about != each[0] else "") + tail
+        for (about, tail), each in kinds.items()
+    ]
 
 
 def totals(subjects: Collection[Subject]) -> Callable[[tuple[str, str]], int]:

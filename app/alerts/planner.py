@@ -104,7 +104,7 @@ class AlertPlanner:
         self._now_s, self._now_ms = now_s, now_ms
         alerts = [self._alert("note", "the collector ends", f"The collector ends: {problem}.")] if problem else []
         for incident in list(self.incidents):
-            lines = map(self._sentences.remaining, groups_of(incident.members))
+            lines = self._sentences.remaining(groups_of(incident.members))
             text = "\n".join(["The collector stops; no end of this will be told:", *lines])
             alerts.append(self._end(incident, "stopped", text))
         return alerts
@@ -119,11 +119,11 @@ class AlertPlanner:
         if not rest:
             groups = groups_of(over)
             back = " back" if all(each.subject.key.type in ("stream", "output") for each in over) else ": over"
-            return [self._end(incident, say.title(groups, back), "\n".join(map(say.ended, groups)))]
+            return [self._end(incident, say.title(groups, back), "\n".join(say.ended(groups)))]
         is_allowed = self._quota.allows(now_s, len(self.incidents))
         if is_allowed and any(now_s - each.subject.up_s >= PARTIAL_S for each in over):
             incident.members = rest
-            lines = [*map(say.ended, groups_of(over)), *map(say.remaining, groups_of(rest))]
+            lines = [*say.ended(groups_of(over)), *say.remaining(groups_of(rest))]
             for member in over:
                 member.close()
             return [
@@ -133,7 +133,7 @@ class AlertPlanner:
             for member in worse:
                 member.is_known_down, member.told_since_s = True, member.subject.since_s
             groups = groups_of(worse)
-            return [self._alert("update", say.title(groups, " down"), "\n".join(map(say.begun, groups)), incident)]
+            return [self._alert("update", say.title(groups, " down"), "\n".join(say.begun(groups)), incident)]
         return []
 
     def _begin(self) -> list[Alert]:
@@ -155,7 +155,7 @@ class AlertPlanner:
         types = {each.key.type for each in due} - {"output"}
         down = words.DOWN[types.pop()] if len(types) == 1 else " down"
         title = say.title(groups, down if any(each.is_known_down for each in incident.members) else " flapping")
-        return [self._alert("begin", title, "\n".join(map(say.begun, groups)), incident)]
+        return [self._alert("begin", title, "\n".join(say.begun(groups)), incident)]
 
     def _is_more_due_soon(self, due: Sequence[Subject], free: Sequence[Subject]) -> bool:
         """Whether to wait, for what goes down together to be told together; not where something is up again."""

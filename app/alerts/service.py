@@ -30,7 +30,7 @@ LASTED_S = 600.0  # a process that ended sooner was restarted by what will resta
 STATES = {  # reasons of app/health.py that no event tells
     "stream_silent": "no data of",
     "aggregator_behind": "klines behind",
-    "clock_unknown": "the exchange's time unknown",
+    "clock_unknown": "exchange's time not known",
 }
 
 Reasons = Sequence[Mapping[str, Any]]

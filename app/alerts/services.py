@@ -5,6 +5,7 @@ Their names are a scheme and, where that is a host and no token, the host. Calls
 
 import importlib.util
 import logging
+import re
 import socket
 import ssl
 import sys
@@ -23,6 +24,7 @@ from network.http import Session
 REQUEST_LIMIT_S = 10.0  # name look-up, connect, TLS and answer together
 INSTALL = "-m pip install -r requirements-alerts.txt"
 QUIET_LIBRARIES = ("apprise", "oauthlib", "requests_oauthlib")  # their lines have addresses, answers and signatures
+STATUS = re.compile(r"\berror[=: ]+([1-5]\d\d)\b")
 APPRISE_HOSTS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})  # elsewhere a token stands there
 
 
@@ -100,9 +102,10 @@ class AppriseService:
         for name in QUIET_LIBRARIES:
             quiet = logging.getLogger(name)
             quiet.handlers, quiet.propagate = [logging.NullHandler()], False
+        self._logger = logging.getLogger("apprise")
         scheme = url.partition("://")[0].lower()
         host = urlsplit(url).netloc.rpartition("@")[2] if scheme in APPRISE_HOSTS else ""
-        self.name = f"ALERT_URLS {number} {scheme}://{host}"
+        self.name = f"ALERT_URLS {number} {scheme}://{host or '...'}"
         asset = apprise.AppriseAsset(app_id="Collector", app_desc="Market data", async_mode=False, http_redirects=False)
         plugin = apprise.Apprise.instantiate(url, asset=asset)
         if plugin is None:
@@ -113,12 +116,30 @@ class AppriseService:
 
     def send(self, alert: Alert) -> None:
         """Send one; raises SendError."""
+        status = _Status()
+        self._logger.addHandler(status)
         try:
             is_taken = self._plugin.notify(body=alert.text, title=alert.title, notify_type=self._types[alert.event])
         except Exception as error:  # noqa: BLE001 - any of 130 plugins; its text may have the address
             raise SendError(type(error).__name__) from None
+        finally:
+            self._logger.removeHandler(status)
         if not is_taken:
-            raise SendError("it was not reached, or refused")
+            raise SendError(f"it answered {status.code}" if status.code else "it was not reached, or refused")
+
+
+class _Status(logging.Handler):
+    """Reads the status that a service answered out of apprise's lines of this thread; nothing else of them is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.code: str | None = None
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line."""
+        if record.thread == self._thread and (found := STATUS.search(record.getMessage())):
+            self.code = found[1]
 
 
 def build_services(options: ServiceOptions, stop: threading.Event) -> list[AlertSink]:

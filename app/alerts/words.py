@@ -74,15 +74,12 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def subject_name(subjects: Sequence[Subject], exchange: str, total: int) -> str:
-    """What is down, as the begin of a sentence; several are streams of one class, which has `total` symbols."""
-    first, name = subjects[0], capitalized(label(subjects[0]))
-    if not first.class_key:
-        return name
+def about(subjects: Sequence[Subject], exchange: str, total: int) -> str:
+    """Whose data is down: the market of streams of one class, which has `total` symbols, and how many of them."""
     symbols = symbols_of(subjects)
     several = f"{len(symbols):,} of {count(total, 'symbol')}" if total > len(symbols) else count(total, "symbol")
-    about = next(iter(symbols)) if len(symbols) == 1 == total else several
-    return f"{name} of {exchange} {first.market}" + (f" ({about})" if symbols else "")
+    text = next(iter(symbols)) if len(symbols) == 1 == total else several
+    return f" of {exchange} {subjects[0].market}" + (f" ({text})" if symbols else "")
 
 
 def repaired(cost: Cost) -> str:

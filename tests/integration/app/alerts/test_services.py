@@ -67,6 +67,7 @@ def test_what_is_not_taken_is_an_error_without_the_address(inbox, is_webhook, st
     found = service(f"{'http' if is_webhook else 'json'}://127.0.0.1:{inbox.port}/s3cret", is_webhook=is_webhook)
     with pytest.raises(SendError) as raised:
         found.send(ALERT)
+    assert str(raised.value) == f"it answered {status}"
     assert "s3cret" not in f"{raised.value!r} {found.name} {raised.value.__cause__}"
     assert raised.value.__suppress_context__ or raised.value.__context__ is None, "nor in a traceback"
     assert len(inbox.received) == 1
@@ -119,7 +120,7 @@ def test_the_name_of_a_service_has_no_token_where_others_have_a_host():
     (found,) = build_services(
         ServiceOptions("bybit", ("tgram://123456789:abcdefghijklmnopqrstuvwxyzABCDEFGHI/12315544/",)), threading.Event()
     )
-    assert found.name == "ALERT_URLS 1 tgram://"
+    assert found.name == "ALERT_URLS 1 tgram://..."
 
 
 def test_services_that_cannot_be_are_named_by_their_number():

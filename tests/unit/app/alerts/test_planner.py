@@ -72,6 +72,17 @@ def test_what_goes_down_together_is_one_message_and_its_end_another(timeline):
     )
 
 
+def test_what_holds_for_several_kinds_of_data_alike_is_one_sentence(timeline):
+    timeline.planner.look("state", {"klines behind": Problem("8 s")}, 0.0)
+    timeline.down(TRADES, BOOKS)
+    timeline.run(60)
+    assert sorted(timeline.texts[0].splitlines()) == [
+        "Klines behind since 12:00:00 UTC (8 s).",
+        "Trades and order books of bybit linear (2 symbols) down since 12:00:00 UTC (it went).",
+    ]
+    assert timeline.alerts[0][1].title == "bybit linear: Trades and order books down"
+
+
 def test_connections_of_one_class_are_one_sentence_with_all_their_symbols(timeline):
     timeline.up("linear trades 2", symbols=("SOLUSDT",))
     timeline.down("linear trades 2", symbols=("SOLUSDT",))
