@@ -19,6 +19,7 @@ from conf.env_file import DEFAULT, NOTHING, find_env_file, read_env_file
 from conf.names import RawSetting, SettingWarning
 
 NOT_IN_A_RELAY = "has no effect in a relay, which has no raw payloads: let the collectors serve these paths"
+NO_ALERTS_IN_A_RELAY = "and the other ALERT_ settings have no effect in a relay: the collectors tell of what happens"
 
 
 class SettingsError(ValueError):
@@ -49,8 +50,10 @@ class Settings(DerivedSettings):
             raise SettingsError("ENABLED_CONSUMERS: a relay needs an output such as websocket, file or console")
         others = {"storage_enabled": False, "redis_streams": False, "raw_record": False, "websocket_bybit_paths": "off"}
         relayed = self.model_copy(update={"enabled_consumers": names, **others})
+        if self.has_alerts or self.alert_heartbeat_url:
+            relayed._found_on_load = (*relayed._found_on_load, SettingWarning("ALERT_URLS", NO_ALERTS_IN_A_RELAY))
         if self.websocket_bybit_paths != "off" and "websocket" in names:
-            relayed._found_on_load = (*self._found_on_load, SettingWarning("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
+            relayed._found_on_load = (*relayed._found_on_load, SettingWarning("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
         return relayed
 
 
