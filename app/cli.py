@@ -101,7 +101,8 @@ def dry_run(
     `is_offline`: only check settings and entries; nothing is requested from the exchange.
     """
     try:
-        collector = prepare(settings, functools.partial(Collector, streams=streams, subscribe=subscribe))
+        build = functools.partial(Collector, streams=streams, subscribe=subscribe)
+        collector = prepare(settings, build, logs_to_file=not is_offline)
     except (ValueError, OSError) as error:
         return exit_with_settings_error(error)
     if is_offline:

@@ -45,10 +45,13 @@ AnyService = TypeVar("AnyService", bound=Service)
 T = TypeVar("T")
 
 
-def prepare(settings: Settings | None, build: Callable[[Settings], AnyService]) -> AnyService:
+def prepare(
+    settings: Settings | None, build: Callable[[Settings], AnyService], *, logs_to_file: bool = True
+) -> AnyService:
     """Build a service from the settings, None: from the environment and .env; logs work from here on.
 
-    Raises ValueError or OSError with every mistake in the settings, those that the service finds included.
+    `logs_to_file`: LOG_FILE is opened, where there is one. Raises ValueError or OSError with every mistake in the
+    settings, those that the service finds included.
     """
     hold_standard_streams()
     given = settings
@@ -57,7 +60,7 @@ def prepare(settings: Settings | None, build: Callable[[Settings], AnyService]) 
     except SettingsError as error:
         further = _errors_of_job(error.sound, build) if error.sound else []
         raise SettingsError("\n".join([str(error), *other_errors(further, str(error))])) from error
-    configure_logging(settings.log_level, settings.log_format, settings.log_file)
+    configure_logging(settings.log_level, settings.log_format, settings.log_file if logs_to_file else None)
     if given is None:
         path = str(settings.env_file.absolute()) if settings.env_file else None
         sentence = f"Settings from {path}." if path else "Settings from the environment; there is no .env here."

@@ -9,6 +9,7 @@ from app import VERSION, cli
 from app.exits import Exit
 from conf.settings import load_settings
 from main import SUBSCRIBE
+from tests.support.settings import settings_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -88,3 +89,10 @@ def test_a_checked_configuration_opens_nothing(capsys):
     assert "are right" in capsys.readouterr().out
     assert cli.dry_run([{"name": "mine"}], SUBSCRIBE, unreachable, is_offline=True) == Exit.SETTINGS
     assert "STREAMS[0] 'mine'" in capsys.readouterr().err
+
+
+def test_a_check_of_the_settings_makes_no_log_file(tmp_path):
+    """It opens nothing; a run would make it, and its folder."""
+    settings = settings_of(LOG_FILE=tmp_path / "logs" / "collector.log")
+    assert cli.dry_run([], SUBSCRIBE, settings, is_offline=True) == Exit.ASKED
+    assert list(tmp_path.iterdir()) == []
