@@ -164,8 +164,12 @@ class RestClient:
         backoff = Backoff(policy.backoff_s, floor=JITTER_FLOOR)
         most = {"temporary": policy.attempts, "limited": policy.refusals}
         tries: Counter[str] = Counter()
+        verdict: Verdict | None = None
         while True:
-            verdict, found = self._attempt(call, bucket, deadline_s, read)
+            try:
+                verdict, found = self._attempt(call, bucket, deadline_s, read)
+            except HistoryError as error:  # it was stopped, or would wait too long for its permit
+                raise _because(error, verdict) from None
             if verdict.kind == "ok":
                 return found
             tries[verdict.kind] += 1
@@ -281,11 +285,11 @@ class RestClient:
         if self._clock() + wait_s > deadline_s:
             raise HistoryError(f"{call.name}: {text}", problem=problem)
         self._stop.wait(wait_s)
-        self._check_open(call)
+        self._check_open(call, problem)
 
-    def _check_open(self, call: "_Call") -> None:
+    def _check_open(self, call: "_Call", problem: Problem | None = None) -> None:
         if self._stop.is_set():
-            raise HistoryError(f"{call.name}: stopped")
+            raise HistoryError(f"{call.name}: stopped", problem=problem)
 
     def _log_repeat(self, call: "_Call", verdict: Verdict) -> None:
         with self._lock:
@@ -296,6 +300,13 @@ class RestClient:
     def _count(self, kind: str) -> None:
         with self._lock:
             self._counts[kind] += 1
+
+
+def _because(error: HistoryError, last: Verdict | None) -> HistoryError:
+    """The error of a call that was not sent again, with what the exchange answered before."""
+    if last is None or error.problem is not None:
+        return error
+    return HistoryError(f"{error}: {last.text}", problem=last.problem)
 
 
 @dataclass(frozen=True, slots=True)

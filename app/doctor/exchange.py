@@ -216,7 +216,7 @@ class _Events:
 
 def explain_rest(error: HistoryError, url: str, limit_s: float = REST_LIMIT_S) -> Finding:
     """The finding of a REST request that failed, or was ended."""
-    if error.problem is None and str(error).endswith("stopped"):
+    if error.problem is None and "stopped" in str(error):
         return explain(TimeoutError(f"no answer within {limit_s:g} s"), url)
     return explain(error, url)
 

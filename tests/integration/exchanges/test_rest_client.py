@@ -214,10 +214,13 @@ def test_a_refusal_for_the_rate_that_never_ends_is_an_error() -> None:
 
 
 def test_a_retry_after_of_hours_is_not_waited_for() -> None:
-    """The read fails at once, and so does the next, without a request."""
+    """The read fails at once, with the refusal, and so does the next, without a request."""
     hours = with_headers(b"", "429 Too Many Requests", Retry_After="7200")
     with ScriptedServer(in_turn(hours)) as server, opened(server.url) as client:
-        assert "7200" in str(failure(client))
+        error = failure(client)
+        assert "7200" in str(error)
+        assert error.problem is not None
+        assert (error.problem.cause, error.problem.status) == ("http_429", 429)
         assert "not sent" in str(failure(client))
         assert server.requests == 1
 
@@ -351,6 +354,26 @@ def test_stop_ends_every_wait(where: str) -> None:
             stop.set()
             assert "stopped" in str(reading.result(5))
         assert "stopped" in str(failure(client))
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [("429 Too Many Requests", "http_429"), ("503 Service Unavailable", "http_5xx")]
+)
+def test_a_stop_while_it_waits_keeps_what_the_exchange_answered(status: str, cause: str) -> None:
+    """Who ended it after its own limit can say what it was."""
+    stop = threading.Event()
+    with (
+        ScriptedServer(in_turn(with_headers(b"", status, Retry_After="30"))) as server,
+        opened(server.url, limits=SiteLimits(), stop=stop) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        reading = pool.submit(failure, client)
+        wait_until(lambda: sum(client.counts.values()) == 1)
+        stop.set()
+        error = reading.result(5)
+    assert "stopped" in str(error)
+    assert error.problem is not None
+    assert error.problem.cause == cause
 
 
 def test_a_slow_drip_is_bounded_in_time() -> None:

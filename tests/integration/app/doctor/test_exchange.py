@@ -114,6 +114,12 @@ def test_a_ban_says_for_how_long(healthy, look):
     assert "5 minutes" in look(healthy).failed()["REST linear"]
 
 
+def test_a_rate_that_is_refused_for_a_while_is_told_as_such(healthy, look):
+    """The wait for the next attempt outlives the check."""
+    healthy.command("rest_fault", what="http", status=429, count=None, retry_after=30)
+    assert "HTTP 429" in look(healthy).failed()["REST linear"]
+
+
 def test_a_rest_that_says_nothing_ends_in_time(healthy, look):
     """It accepts the request."""
     healthy.command("rest_fault", what="hang", count=None)
