@@ -88,9 +88,8 @@ class PageHub:
             _call(loop, lambda: self._publish(EVERYWHERE, {"type": "event", "event": record}))
 
     def stop(self) -> None:
-        """End what was opened for pages alone; does not wait."""
+        """End the reading of history; does not wait. Who opened the feeds of symbols ends them."""
         self._history.stop()
-        self._watches.close()
 
     # -- the event loop's thread -----------------------------------------------------------------------
 

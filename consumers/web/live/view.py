@@ -50,6 +50,8 @@ class View:
         }
         self._begun = next((candle for candle in past.candles if end_of(candle.start_ms) > past.read_ms), None)
         self._lacking = None
+        if self._begun is not None and (own := self._own.get(self._begun.start_ms)) is not None and own.flags & OPEN:
+            del self._own[self._begun.start_ms]  # it may have begun later; the next one is made whole
         self._candles = None
 
     def load(self) -> None:

@@ -113,13 +113,6 @@ class Watches:
             if self._steps % STATE_TICKS == 0 and watch.pages and (states := watch.now()) != watch.states:
                 self._publish(f"{watch.market}:{watch.symbol}", watch.feed_message(states))
 
-    def close(self) -> None:
-        """End all feeds."""
-        for watch in self._of.values():
-            if watch.feed is not None:
-                watch.feed.close()
-                watch.feed = None
-
     def _send(self, watch: Watch, feed: SymbolFeed) -> None:
         topic = f"{watch.market}:{watch.symbol}"
         rows, skipped = feed.take_trades(TRADES)

@@ -95,8 +95,10 @@ def test_an_open_candle_moves_and_does_not_come_back_once_it_is_closed() -> None
 def test_an_open_candle_that_began_before_the_collector_is_shown_whole() -> None:
     """A day that began hours ago: what the exchange had then, and what came since. Closed, it is the channel's."""
     view = view_of()
-    view.take_past(past(1, 6))  # 0.25 at 64000.5
     first = replace_of(kline(6, complete=False), volume=Decimal("0.05"), open=Decimal(64002), high=Decimal(64003))
+    view.opened(first)
+    view.take_past(past(1, 6))  # 0.25 at 64000.5
+    assert read(view.candles())["rows"][-1][1:6] == [*["64000.5"] * 4, "0.25"]
     row = read(view.opened(first))["row"]
     assert row[1:6] == ["64000.5", "64003", "64000.10", "64000.10", "0.25"]
     row = read(view.opened(replace_of(first, volume=Decimal("0.15"), low=Decimal(63000))))["row"]
