@@ -77,12 +77,12 @@ def test_one_number_says_how_many_there_are(objects, tmp_path):
         assert shards == [f"{number}/{count}" for number in range(1, count + 1)]
 
 
-def test_the_environment_is_of_settings_and_without_a_warning(objects):
-    """All of them together are valid; Redis is the one beside it, and no embedded one."""
+def test_the_environment_is_of_settings_and_valid(objects):
+    """All of them together; Redis is the one beside it, and no embedded one. The open port is warned of."""
     found = environment(objects, "collector-1")
     assert found.keys() - {"POD_NAME"} <= ALL_NAMES
     settings = load_settings(found, env_file=None)
-    assert settings.warnings == ()
+    assert {warning.name for warning in settings.warnings} == {"WEBSOCKET_HOST"}
     assert (settings.redis_host, settings.redis_port, settings.redis_embedded) == ("valkey", 6379, "never")
     (service,) = objects["Service valkey"]["spec"]["ports"]
     assert service["port"] == settings.redis_port
