@@ -127,11 +127,13 @@ class Outages:
 
     def refresh(self, now_s: float, running: Collection[str]) -> None:
         """Forget the outages of streams that do not run any more, or whose symbols another connection brings."""
-        streams = [each for each in self.subjects.values() if each.key.type == "stream"]
-        for subject in (each for each in streams if each.is_down):
+        brought = self._brought()
+        for subject in self.subjects.values():
+            if not subject.is_down or subject.key.type != "stream":
+                continue
             if subject.key.name not in running:
                 self._dismiss(subject, now_s)
-            elif self._is_covered(subject, streams):
+            elif _is_covered(subject, brought):
                 subject.since_s = now_s
 
     def forget_gone(self, kept: Iterable[Subject]) -> None:
@@ -150,8 +152,7 @@ class Outages:
         else:
             subject.symbols = symbols or subject.symbols
             subject.went_down(now_s, reason)
-            others = (each for each in self.subjects.values() if each.key.type == "stream")
-            if subject.begins_s and subject.begins_s[-1] == now_s and self._is_covered(subject, others):
+            if subject.begins_s and subject.begins_s[-1] == now_s and _is_covered(subject, self._brought()):
                 subject.begins_s.pop()
 
     def _dismiss(self, subject: Subject, now_s: float) -> None:
@@ -159,13 +160,13 @@ class Outages:
         subject.came_up(now_s)
         subject.is_gone = True
 
-    def _is_covered(self, subject: Subject, streams: Iterable[Subject]) -> bool:
-        """Whether other streams of its class, REDUNDANCY's, bring all symbols of one that is down."""
-        others = (
-            each for each in streams if each.class_key == subject.class_key and not (each.is_down or each.is_gone)
-        )
-        brought = frozenset[str]().union(*(each.symbols for each in others if each is not subject))
-        return bool(subject.symbols) and subject.symbols <= brought
+    def _brought(self) -> dict[tuple[str, str], set[str]]:
+        """The symbols that streams bring now, by class."""
+        brought: dict[tuple[str, str], set[str]] = {}
+        for each in self.subjects.values():
+            if each.class_key and not (each.is_down or each.is_gone):
+                brought.setdefault(each.class_key, set()).update(each.symbols)
+        return brought
 
     def _stream(self, name: str, event: Connected | Disconnected) -> Subject:
         subject = self._subject(Key("stream", name))
@@ -178,3 +179,10 @@ class Outages:
         if key not in self.subjects:
             self.subjects[key] = Subject(key, self._after_s if after_s is None else after_s)
         return self.subjects[key]
+
+
+def _is_covered(subject: Subject, brought: Mapping[tuple[str, str], set[str]]) -> bool:
+    """Whether other streams of its class, REDUNDANCY's, bring all symbols of one that is down."""
+    if subject.class_key is None or not subject.symbols:
+        return False
+    return subject.symbols <= brought.get(subject.class_key, set())

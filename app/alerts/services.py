@@ -106,11 +106,19 @@ class AppriseService:
         scheme = url.partition("://")[0].lower()
         host = urlsplit(url).netloc.rpartition("@")[2] if scheme in APPRISE_HOSTS else ""
         self.name = f"ALERT_URLS {number} {scheme}://{host or '...'}"
-        asset = apprise.AppriseAsset(app_id="Collector", app_desc="Market data", async_mode=False, http_redirects=False)
+        asset = apprise.AppriseAsset(  # without a time-out of its own it needs no pool, whose threads hold up an end
+            app_id="Collector",
+            app_desc="Market data",
+            async_mode=False,
+            service_timeout=0,
+            allow_templates=False,
+            http_redirects=False,
+        )
         plugin = apprise.Apprise.instantiate(url, asset=asset)
         if plugin is None:
             raise ValueError(f"ALERT_URLS: apprise does not understand number {number}, {scheme}://...")
-        self._plugin: Any = plugin
+        self._apprise: Any = apprise.Apprise(plugin, asset=asset)
+        self._text_format = apprise.NotifyFormat.TEXT
         kinds = apprise.NotifyType
         self._types = {"begin": kinds.FAILURE, "end": kinds.SUCCESS, "update": kinds.WARNING, "note": kinds.INFO}
 
@@ -119,7 +127,12 @@ class AppriseService:
         status = _Status()
         self._logger.addHandler(status)
         try:
-            is_taken = self._plugin.notify(body=alert.text, title=alert.title, notify_type=self._types[alert.event])
+            is_taken = self._apprise.notify(
+                body=alert.text,
+                title=alert.title,
+                notify_type=self._types[alert.event],
+                body_format=self._text_format,
+            )
         except Exception as error:  # noqa: BLE001 - any of 130 plugins; its text may have the address
             raise SendError(type(error).__name__) from None
         finally:

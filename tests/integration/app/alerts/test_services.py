@@ -59,6 +59,15 @@ def test_apprise_gets_title_text_and_type_on_the_calling_thread(inbox):
     assert (body["title"], body["message"], body["type"]) == (ALERT.title, ALERT.text, "failure")
 
 
+def test_a_reason_with_angle_brackets_is_text_to_a_service_that_takes_html(inbox):
+    """Telegram would refuse it."""
+    found = service(f"json://127.0.0.1:{inbox.port}/a?format=html", is_webhook=False)
+    found.send(Alert("begin", "title", "down (<urllib3 object> & more) {{ not a template }}", 0))
+    assert inbox.of("/a")[0]["message"].replace("&nbsp;", " ") == (
+        "down (&lt;urllib3 object&gt; &amp; more) {{ not a template }}"
+    )
+
+
 @pytest.mark.parametrize("is_webhook", [True, False])
 @pytest.mark.parametrize("status", [302, 403, 500])
 def test_what_is_not_taken_is_an_error_without_the_address(inbox, is_webhook, status):
