@@ -154,6 +154,8 @@ class ExchangeProbe:
             with _timer(STREAM_LIMIT_S, context.abort):
                 return self._delivered(stream, symbol, context) if symbol else self._opened(stream)
         except (ConnectionError, ValueError) as error:
+            if isinstance(error.__cause__, HistoryError):  # of what is asked before a dial, such as a token
+                return explain_rest(error.__cause__, stream.url, STREAM_LIMIT_S)
             return explain(error, stream.url)
         finally:
             set_current(None)

@@ -138,7 +138,7 @@ def check_server(way: Way, limit_s: float = CONNECT_LIMIT_S) -> Finding:
     except ssl.SSLCertVerificationError as error:
         return unreachable(*_explain_certificate(way, error, limit_s))
     except (OSError, ValueError) as error:
-        return explain(error, f"https://{way.host}")
+        return explain(error, f"https://{way.place}")
     return ok(f"answers in {1000 * (time.monotonic() - begun_s):.0f} ms{through}{issuer}")
 
 
@@ -162,7 +162,7 @@ def _shaken(plain: socket.socket, way: Way, deadline: Deadline, context: ssl.SSL
 
 def explain(error: Exception, url: str) -> Finding:
     """The finding of a connection, or a request, to `url` that failed: what it means, the error's words, what to do."""
-    problem = problem_of(error, urlsplit(url).hostname or url)
+    problem = problem_of(error, urlsplit(url).netloc.rpartition("@")[2])
     text = problem.meaning
     if problem.pause_s:
         text += f"; the collector would leave it alone for {_duration(problem.pause_s)}"

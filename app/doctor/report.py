@@ -69,6 +69,8 @@ def write_json(output: TextIO, facts: Mapping[str, Any], results: Results) -> li
         {"check": name, "state": finding.state, "text": finding.text, "cure": finding.cure or None}
         for name, finding in lines
     ]
-    json.dump({**facts, "exit_code": int(exit_code(found)), "checks": rows}, output, indent=2)
-    output.write("\n")
+    with contextlib.suppress(BrokenPipeError):
+        json.dump({**facts, "exit_code": int(exit_code(found)), "checks": rows}, output, indent=2)
+        output.write("\n")
+        output.flush()
     return found

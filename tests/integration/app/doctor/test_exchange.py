@@ -136,6 +136,18 @@ def test_a_stream_that_is_refused_is_a_red_line(healthy, look):
     assert found.code == 3
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"), [({"what": "hang"}, "does not answer"), ({"what": "http", "status": 451}, "HTTP 451")]
+)
+def test_a_token_that_is_not_given_is_a_red_line_of_the_stream(look, fault, words):
+    """KuCoin gives one for each connection; the rest of its REST works."""
+    with SimulatorProcess("--rate", 100, "--symbols", 1, "--categories", "linear", exchange="kucoin") as process:
+        process.command("rest_fault", path="/api/v1/bullet-public", count=None, **fault)
+        found = look(process)
+    assert list(found.failed()) == ["stream linear orderbook"]
+    assert words in found.failed()["stream linear orderbook"]
+
+
 def test_a_topic_that_is_refused_is_a_red_line(healthy, look):
     """With the exchange's own words."""
     healthy.command("refuse", topics=["orderbook.50.BTCUSDT"])

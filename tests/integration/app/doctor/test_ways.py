@@ -63,6 +63,15 @@ def test_a_certificate_that_has_expired_says_when(authority):
     assert f"{NOW:%Y-%m-%d}" in finding.cure
 
 
+def test_a_certificate_of_the_future_doubts_this_machines_date(authority):
+    """A machine whose battery is empty."""
+    with serving(authority, "127.0.0.1", not_before=NOW + 48 * HOUR, not_after=NOW + 480 * HOUR) as server:
+        finding = checked(server.port)
+    assert finding.state is State.FAILED
+    assert "is not valid yet (" in finding.text
+    assert f"{NOW:%Y-%m-%d}" in finding.cure
+
+
 def test_a_certificate_of_another_host_names_that(authority):
     """A login page of a hotel."""
     with serving(authority, "login.hotel.example") as server:
@@ -93,7 +102,7 @@ def test_a_port_where_nothing_listens_refuses(free_port):
     """In one sentence, with the host."""
     finding = checked(free_port, scheme="ws")
     assert finding.state is State.FAILED
-    assert "127.0.0.1 refuses the connection" in finding.text
+    assert f"127.0.0.1:{free_port} refuses the connection" in finding.text
     assert finding.cure
 
 
