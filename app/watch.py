@@ -6,6 +6,7 @@ stderr, or stand in the table; each is written once, when something changes.
 
 import argparse
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -35,6 +36,7 @@ PRICE_EVERY_S = 0.5  # a line per symbol and so long: more cannot be read
 SILENT_S = 5.0  # without anything to show: why that may be is written
 CLOSE_GRACE_S = 5.0  # closed klines are there so long after their end
 STDOUT = 1
+READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 SYMBOLS_NAMED = 8  # of those that there are, in a sentence
 NONE_ASKED_FOR = "without any password configured"  # how Redis refuses a needless login
 DOCTOR = "`python main.py doctor` looks for what is wrong"
@@ -72,7 +74,7 @@ class Display(Protocol):
 def run_watch(asked: argparse.Namespace, settings: Settings, descriptor: int = STDOUT) -> int:
     """Show what is published until Ctrl-C, SIGTERM, a closed pipe or --count; returns the exit code.
 
-    2 where the arguments ask for what there is not, or Redis refuses the password.
+    2 where the arguments ask for what there is not, or Redis refuses the password; 3 where stdout takes nothing.
     """
     try:
         choice = choice_of(asked, settings, VENUES[settings.exchange].markets)
@@ -80,27 +82,42 @@ def run_watch(asked: argparse.Namespace, settings: Settings, descriptor: int = S
     except ValueError as error:
         sys.stderr.write(f"watch: {error}\n")
         return Exit.SETTINGS
+    sentences = Sentences(choice, channels, settings)
+    code, problem = _watch(choice, channels, settings, sentences, descriptor)
+    sys.stderr.write(f"{problem}\n" if problem else "")
+    return int(code)
+
+
+def _watch(
+    choice: Choice, channels: Channels, settings: Settings, sentences: "Sentences", descriptor: int
+) -> tuple[Exit, str]:
+    """Show until the end; the exit code, and a sentence where something is wrong."""
     readers = Readers(choice, channels, settings)
     source = Subscription(settings.redis_url, channels, is_cluster=settings.redis_cluster != "off")
-    sentences = Sentences(choice, channels, settings)
-    display = display_of(choice, settings, readers, sentences, descriptor)
-    before = {each: signal.signal(each, _interrupt) for each in STOP_SIGNALS if not is_ignored_hangup(each)}
-    refused = ""
+    display: Display | None = None
+    caught = [each for each in STOP_SIGNALS if not is_ignored_hangup(each)]
+    before = {each: signal.getsignal(each) for each in caught}
     try:
+        for each in caught:
+            signal.signal(each, _interrupt)
+        display = display_of(choice, settings, readers, sentences, descriptor)
         Watch(source, readers, display, sentences).run()
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         pass
     except SubscriptionRefusedError as error:
-        refused = sentences.refused(str(error))
+        return Exit.SETTINGS, sentences.refused(str(error))
+    except OSError as error:
+        if error.errno not in READER_GONE:
+            return Exit.OUTPUT_UNREACHABLE, f"watch: what it shows cannot be written: {error}"
     finally:
-        for each in before:
+        for each in caught:
             signal.signal(each, signal.SIG_IGN)
         source.close()
-        display.close()
+        if display:
+            display.close()
         for each, handler in before.items():
             signal.signal(each, handler)
-    sys.stderr.write(f"{refused}\n" if refused else "")
-    return Exit.SETTINGS if refused else Exit.ASKED
+    return Exit.ASKED, ""
 
 
 def _interrupt(*_: object) -> None:
@@ -112,7 +129,7 @@ class Watch:
 
     def __init__(self, source: Source, readers: Readers, display: Display, sentences: "Sentences") -> None:
         self._source, self._readers, self._display, self._sentences = source, readers, display, sentences
-        self._shown_s = time.monotonic()
+        self._shown_s = self._came_s = time.monotonic()
         self._state = ""
 
     def run(self) -> None:
@@ -125,6 +142,7 @@ class Watch:
         by_channel: dict[str, list[bytes]] = defaultdict(list)
         for channel, payload in self._source.read(limit_s):
             by_channel[channel].append(payload)
+            self._came_s = time.monotonic()
         items = [item for channel, payloads in by_channel.items() for item in self._readers.read(channel, payloads)]
         self._notice(has_items=bool(items), now_s=time.monotonic())
         self._display.add(items)
@@ -141,7 +159,8 @@ class Watch:
             self._shown_s = now_s
             self._enter("up", self._sentences.up(was_away=self._state == "away"))
         elif now_s - self._shown_s > self._sentences.silent_s:
-            self._enter("silent", self._sentences.silent(self._readers))
+            comes = now_s - self._came_s < SILENT_S
+            self._enter("silent", self._sentences.unseen(self._readers) if comes else self._sentences.silent())
 
     def _enter(self, state: str, text: str) -> None:
         if state != self._state:
@@ -186,24 +205,31 @@ class Sentences:
         embedded = "" if self._settings.redis_embedded == "never" else " (a collector starts and ends its embedded one)"
         return f"Waiting for {self.where}{embedded}: {problem.rstrip('.')}. {DOCTOR}."
 
-    def silent(self, readers: Readers) -> str:
-        """Return why there may be nothing to show."""
-        seen = readers.filter.seen
-        if self._choice.names and seen:
-            more = f" and {len(seen) - SYMBOLS_NAMED} more" if len(seen) > SYMBOLS_NAMED else ""
-            there = ", ".join(seen[:SYMBOLS_NAMED]) + more
-            return f"Nothing of {', '.join(self._choice.names)} comes on {self.channels}: there are {there}."
+    def unseen(self, readers: Readers) -> str:
+        """Return why nothing is shown of what comes."""
+        market, seen = self._choice.market, readers.filter.seen
         if readers.unreadable:
             return (
                 f"{readers.unreadable} messages on {self.channels} could not be read as {self._settings.exchange}'s: "
                 "do EXCHANGE and CHANNEL_TYPE say what the collector does?"
             )
-        hints = ["is the collector running (python main.py), with the same settings?"]
+        named = ", ".join(self._choice.names) or (f"the {market} market" if market else "what is asked for")
+        if not seen:
+            return f"Messages come on {self.channels}, but nothing of {named}."
+        if any(readers.filter(*each) for each in seen):
+            return f"Nothing new of {named} on {self.channels}; others come."
+        symbols = sorted({symbol for _, symbol in seen})
+        more = f" and {len(symbols) - SYMBOLS_NAMED} more" if len(symbols) > SYMBOLS_NAMED else ""
+        return f"Nothing of {named} comes on {self.channels}: there are {', '.join(symbols[:SYMBOLS_NAMED])}{more}."
+
+    def silent(self) -> str:
+        """Return why nothing may come at all."""
+        hint = "is the collector running (python main.py), with the same settings?"
         if "redis" not in self._settings.enabled_consumers:
-            hints = ["ENABLED_CONSUMERS does not name redis."]
+            hint = "ENABLED_CONSUMERS does not name redis."
         elif self._choice.view == "raw" and self._choice.kind not in self._settings.raw_streams:
-            hints = [f"RAW_STREAMS does not name {self._choice.kind}; is there a STREAMS entry of it?"]
-        return f"Nothing is published on {self.channels} at {self.where}: {hints[0]} {DOCTOR}."
+            hint = f"RAW_STREAMS does not name {self._choice.kind}; is there a STREAMS entry of it?"
+        return f"Nothing is published on {self.channels} at {self.where}: {hint} {DOCTOR}."
 
     def refused(self, problem: str) -> str:
         """Return that Redis refuses the login, and which setting is wrong."""
@@ -304,7 +330,7 @@ class LineDisplay:
     def tick(self) -> bool:
         """See Display."""
         if any(event & (select.POLLERR | select.POLLNVAL) for _, event in self._closed.poll(0)):
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, "the reader is gone")
         now_s = time.monotonic()
         due = [key for key in self._prices if now_s - self._written.get(key, (0.0,))[0] >= PRICE_EVERY_S]
         lines: list[bytes] = []

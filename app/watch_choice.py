@@ -145,9 +145,9 @@ class SymbolFilter:
         self._known: dict[tuple[str, str], bool] = {}
 
     @property
-    def seen(self) -> list[str]:
-        """The symbols that came, of all markets."""
-        return sorted({symbol for _, symbol in self._known})
+    def seen(self) -> list[tuple[str, str]]:
+        """The markets and symbols that came."""
+        return list(self._known)
 
     def __call__(self, market: str, symbol: str) -> bool:
         """Return whether a symbol of a market is to be shown."""

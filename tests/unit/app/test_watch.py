@@ -105,17 +105,25 @@ def test_silence_says_what_it_may_mean(monkeypatch):
     assert len(shown.items) == 1
 
 
-def test_a_symbol_that_does_not_come_is_told_with_those_that_do(monkeypatch):
-    """A spelling mistake."""
-    watch, source, shown = watching(Choice("prices", names=("BTCUSD",)))
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("BTCUSD", "Nothing of BTCUSD comes on stream:bybit_trades: there are BTCUSDT, ETHUSDT."),
+        ("ETH", "Nothing new of ETH on stream:bybit_trades; others come."),
+    ],
+)
+def test_a_symbol_that_does_not_come_is_told_from_one_that_is_quiet(name, sentence, monkeypatch):
+    """A spelling mistake is answered with what there is."""
+    watch, source, shown = watching(Choice("prices", names=(name,)))
     source.is_up = True
-    source.reads = [[("stream:bybit_trades", trade("BTCUSDT")), ("stream:bybit_trades", trade("ETHUSDT"))]]
     clock_s = [time.monotonic()]
     monkeypatch.setattr(time, "monotonic", lambda: clock_s[0])
-    watch.step(0.0)
-    clock_s[0] += 6.0
-    watch.step(0.0)
-    assert shown.notices[-1] == "Nothing of BTCUSD comes on stream:bybit_trades: there are BTCUSDT, ETHUSDT."
+    other = ("stream:bybit_trades", trade("BTCUSDT"))
+    source.reads = [[other, ("stream:bybit_trades", trade("ETHUSDT"))], [other], [other], [other]]
+    for _ in range(4):
+        watch.step(0.0)
+        clock_s[0] += 3.0
+    assert shown.notices[-1] == sentence
 
 
 @pytest.mark.parametrize(
@@ -129,7 +137,7 @@ def test_settings_that_publish_nothing_are_named(choice, settings, sentence):
     """Instead of a guess."""
     read = load_settings(environ=settings, env_file=None)
     channels = {"stream:bybit_orderbook": ("orderbook", "linear")}
-    assert sentence in Sentences(choice, channels, read).silent(Readers(choice, channels, read))
+    assert sentence in Sentences(choice, channels, read).silent()
 
 
 def test_closed_klines_are_waited_for_until_they_close():

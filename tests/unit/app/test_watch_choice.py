@@ -113,4 +113,4 @@ def test_without_names_everything_is_shown_and_remembered():
     """What there is, is said where a name finds nothing."""
     everything = SymbolFilter(())
     assert everything("linear", "BTCUSDT")
-    assert everything.seen == ["BTCUSDT"]
+    assert everything.seen == [("linear", "BTCUSDT")]
