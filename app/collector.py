@@ -34,7 +34,7 @@ from app.options import (
     symbol_rules,
     trade_rules,
 )
-from app.outages import Outages, sentence_of
+from app.outages import Outages
 from app.page import Page
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
@@ -161,7 +161,8 @@ class Collector:
         if (stop and stop.is_set()) or (any(self.symbols.choice.values()) and not is_lacking):
             return None
         problem, why = NONE_LISTED if is_known else UNREADABLE, None if is_known else self.outages.newest
-        sentence = f"Nothing can be collected: {problem}." + (f" {sentence_of(why)}" if why else "")
+        because = f": {why.meaning}. What to do: {why.remedy}" if why else ""
+        sentence = f"Nothing can be collected: {problem}{because}."
         log.critical("no_symbols", sentence=sentence, problem=problem, cause=why and why.cause)
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 

@@ -83,6 +83,7 @@ class Outages:
             outage.seen[part] = None
             outage.attempts += 1
             if not problem.is_of_stream:
+                self._begin_gathered(now_s)  # what was lost before it could not be reached any more
                 self._begin(outage, now_s)
 
     def works(self, part: str) -> None:
@@ -118,9 +119,14 @@ class Outages:
 
     # -- under the lock --------------------------------------------------------------------------------
 
-    def _begin(self, outage: _Outage, now_s: float) -> None:
+    def _begin_gathered(self, now_s: float) -> None:
+        for outage in self._outages.values():
+            if outage.parts and outage.problem.is_of_stream:
+                self._begin(outage, now_s, gather_s=0.0)
+
+    def _begin(self, outage: _Outage, now_s: float, gather_s: float = GATHER_S) -> None:
         """Log that an outage began, unless it was logged, or may be one of a series of short ones."""
-        wait_s = GATHER_S if outage.problem.is_of_stream else 0.0
+        wait_s = gather_s if outage.problem.is_of_stream else 0.0
         if outage.since_s < outage.quiet_until_s:
             wait_s = LASTING_S
         if outage.is_logged or now_s - outage.since_s < wait_s:

@@ -55,6 +55,8 @@ def _is_empty(name: str, value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [f"{key}:{each}" for key, each in value.items()]
     text = _printable(",".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     return text if text and " " not in text else repr(text)
 

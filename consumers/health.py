@@ -104,7 +104,7 @@ class SinkHealth:
                 {"lost": lost} if klines_waiting is None else {"raw_dropped": lost, "klines_waiting": klines_waiting}
             )
             if self._log and self._log.up():
-                sentence = f"{self._sink} works again after {now_s - since_s:,.1f} s"
+                sentence = f"The output {self._sink} works again after {now_s - since_s:,.1f} s"
                 log.info(
                     self._up,
                     sentence=f"{sentence} ({_counted(figures)}).",
@@ -117,7 +117,8 @@ class SinkHealth:
     def _log_down(self, error: BaseException, down_s: float, held_back: int) -> None:
         remedy = self._remedy_of(error)
         since = f" for {down_s:,.0f} s" if down_s >= 1 else ""
-        sentence = f"{self._sink} does not work{since}: {error}. What to do: {remedy}."
+        problem = str(error).rstrip(".")
+        sentence = f"The output {self._sink} does not work{since}: {problem}. What to do: {remedy}."
         fields = {"error": str(error), "error_type": type(error).__name__, "down_s": down_s, "remedy": remedy}
         log.warning(self._down, sentence=sentence, **fields, held_back=held_back)
 

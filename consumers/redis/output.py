@@ -150,7 +150,10 @@ class RedisOutput(ThreadOwner):
         lost = self._backlog.save()
         if kept or raw_in_flight:
             event = f"{self.name}_stopped_unsent"
-            log.warning(event, kline_messages_kept=kept, klines_lost=lost, raw_in_flight=raw_in_flight)
+            figures = {"kline_messages_kept": kept, "klines_lost": lost, "raw_in_flight": raw_in_flight}
+            kept_text = f"messages with klines kept on disk for the next start: {kept:,}"
+            sentence = f"The output {self.name} ends with unsent data; {kept_text}; klines lost: {lost:,}."
+            log.warning(event, sentence=sentence, **figures)
 
     def _asleep(self) -> AbstractContextManager[None]:
         """Release what other threads may use while this thread waits; here nothing."""

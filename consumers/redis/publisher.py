@@ -96,11 +96,12 @@ class Publisher(RedisOutput):
     def _begin(self) -> None:
         found = self._backlog.load(self._sent_before)
         if found:
-            log.info("redis_unsent_klines_found", messages=found)
+            sentence = f"Messages with klines that the last run could not send, and that go first: {found:,}."
+            log.info("redis_unsent_klines_found", sentence=sentence, messages=found)
 
     def _record_up(self, klines_waiting: int) -> None:
         if not self.health.works(self._dropped(), time.monotonic(), klines_waiting=klines_waiting):
-            log.info("redis_up")  # for the first time
+            log.info("redis_up", sentence="Redis is connected.")  # for the first time
 
     def _save_unsent(self, raw_in_flight: int) -> None:
         """Save the checkpoint too."""

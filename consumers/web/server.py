@@ -180,8 +180,21 @@ class WebServer(BaseConsumer):
         if self._options.klines:
             self._options.klines.start()
         moved = {"taken": first} if first and self.port != first else {}
-        name = f"{self._options.name}_listening"
-        log.info(name, url=self.url, host=self._options.host, port=self.port, tls=bool(self._options.tls_cert), **moved)
+        self._log_listening(moved)
+
+    def _log_listening(self, moved: dict[str, int]) -> None:
+        options = self._options
+        what = "The page, /readyz and /metrics" if "/" in options.routes else "The web server"
+        taken = f"; port {options.port} is taken" if moved else ""
+        log.info(
+            f"{options.name}_listening",
+            sentence=f"{what} at {self.url}{taken}.",
+            url=self.url,
+            host=options.host,
+            port=self.port,
+            tls=bool(options.tls_cert),
+            **moved,
+        )
 
     async def _serve(self, port: int) -> Server:
         options = self._options

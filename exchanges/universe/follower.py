@@ -307,7 +307,10 @@ class SymbolFollower:
         if new:
             nearest = {name: unknown[name] for name in new if unknown[name]}
             remedy = f"not listed: {consequence}"
-            log.warning("symbols_unknown", market=market, symbols=new, nearest=nearest, remedy=remedy)
+            names = [f"{name} (nearest: {nearest[name]})" if name in nearest else name for name in new]
+            sentence = f"Not listed in {market}: {', '.join(names)}; {consequence}."
+            fields = {"market": market, "symbols": new, "nearest": nearest, "remedy": remedy}
+            log.warning("symbols_unknown", sentence=sentence, **fields)
 
     def _set(self, found: dict[str, tuple[str, ...]]) -> None:
         """Replace the choice, unless the new one is empty: that is made at the start alone, which then ends."""

@@ -128,14 +128,20 @@ def _from_redis(
                 for market in markets:
                     found.update(_from_hash(client, prefix, market, now_ms))
         except (OSError, RedisError, *MALFORMED_REPLY_ERRORS) as error:
-            log.warning("checkpoint_not_read_from_redis", error=str(error), error_type=type(error).__name__)
+            _log_unread(str(error), error_type=type(error).__name__)
 
     thread = threading.Thread(target=read, name="checkpoint-load", daemon=True)
     thread.start()
     thread.join(limit_s)
     if thread.is_alive():
-        log.warning("checkpoint_not_read_from_redis", error=f"not done within {limit_s:g} s")
+        _log_unread(f"not done within {limit_s:g} s")
     return dict(found)
+
+
+def _log_unread(error: str, **fields: str) -> None:
+    """Log that files alone give what an earlier run published last; that Redis does not work is logged elsewhere."""
+    sentence = f"What the last run published is taken from files alone: {error.rstrip('.')}."
+    log.info("checkpoint_not_read_from_redis", sentence=sentence, error=error, **fields)
 
 
 def _from_hash(client: "redis.Redis", prefix: str, market: str, now_ms: int) -> dict[SeriesKey, LastPublished]:

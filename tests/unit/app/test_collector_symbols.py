@@ -18,6 +18,7 @@ from exchanges.bybit.rest import BybitRest
 from exchanges.bybit.venue import VENUE
 from exchanges.universe import follower
 from exchanges.universe.follower import follow_symbols
+from model.problems import Problem
 from model.records import Instrument
 from streams import StreamRequest
 from tests.support.collector import follow, stream_of
@@ -219,9 +220,12 @@ def test_a_start_without_any_symbol_ends_with_a_clear_code(make_collector, is_kn
         needs_listing=True,
     )
     collector.symbols = follower
+    collector.outages.failed("REST linear", Problem("http_451", "api.test", status=451))
     with capture_logs() as logs:
         assert collector.start() == code
     assert logs[-1]["event"] == "no_symbols"
+    why = "none is listed" if is_known else "api.test may not serve the country of this address (HTTP 451). What to do:"
+    assert why in logs[-1]["sentence"]
 
 
 def test_entries_name_symbols_as_settings_do(make_collector, monkeypatch):

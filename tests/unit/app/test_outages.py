@@ -131,6 +131,13 @@ def test_of_a_stream_that_flaps_an_outage_that_lasts_has_its_own_line(outages, c
     assert events(lines) == ["outage_over", "outage_began"]
 
 
+def test_what_was_lost_is_told_before_why_it_does_not_come_back(outages, lines):
+    """In the order in which it happened."""
+    outages.failed("T", LOST)
+    outages.failed("T", NO_NAME)
+    assert [line["cause"] for line in lines] == ["closed", "name_not_found"]
+
+
 def test_another_cause_is_another_line_and_one_that_was_before_is_none(outages, clock, lines):
     """A network that comes and goes between two errors is not told again with each attempt."""
     for problem in (NO_NAME, BLOCKED) * 50:

@@ -25,8 +25,8 @@ def render():
 
 def test_a_line_has_the_time_of_this_machine_and_an_event_with_its_fields(render):
     """No level, no logger and no thread where all is well."""
-    assert render("redis_up", host="a", symbols=["A", "B"], error=None, held_back=0) == (
-        f"{NOW.astimezone():%H:%M:%S}  redis_up host=a symbols=A,B"
+    assert render("redis_up", host="a", symbols=["A", "B"], counts={"A": 1}, error=None, held_back=0) == (
+        f"{NOW.astimezone():%H:%M:%S}  redis_up host=a symbols=A,B counts=A:1"
     )
 
 
