@@ -23,7 +23,6 @@ from streams import MarketFeed, Supervisor
 LEVELS = 15
 PAYLOADS = 500  # of trades that wait for the next look, ten times a second; older ones are left out
 TRADES = 100  # that a new page gets
-TAKEN_STATES = ("live", "none")
 LOST = "The connection for this page is lost, and comes back by itself; what is shown is old."
 
 
@@ -35,7 +34,8 @@ class LiveSymbol:
         self._feed, self._symbol, self._depth = feed, symbol, depth
         self._book, self._tape = book, tape
         self._lock = threading.Lock()
-        self._has_changed = self._was_live = False
+        self._has_changed = False
+        self._were_live: set[str] = set()
         self._payloads: deque[bytes] = deque(maxlen=PAYLOADS)
         self._came = self._taken = 0
         self._recent: deque[Print] = deque(maxlen=TRADES)
@@ -74,12 +74,7 @@ class LiveSymbol:
     def states(self) -> tuple[str, str, str]:
         """See SymbolFeed."""
         names = self.names()
-        book, tape = (
-            self._state(self.state_of(names[kind])) if kind in names else "none" for kind in ("orderbook", "trades")
-        )
-        if book == "live" and self._book is not None and not self._book.is_known:
-            book = "connecting"
-        self._was_live |= book in TAKEN_STATES and tape in TAKEN_STATES
+        book, tape = (self._state(names.get(kind, "")) for kind in ("orderbook", "trades"))
         return book, tape, LOST if "lost" in (book, tape) else ""
 
     def book(self, levels: int, *, changed: bool) -> Book | None:
@@ -108,8 +103,15 @@ class LiveSymbol:
         """See SymbolFeed."""
         return list(self._recent)
 
-    def _state(self, state: str) -> str:
-        return "live" if state == "live" else "lost" if self._was_live else "connecting"
+    def _state(self, name: str) -> str:
+        """The state of the stream of this name; of a book that is not known yet it is no more than connected."""
+        if not name:
+            return "none"
+        is_book = name.endswith("orderbook")
+        if self.state_of(name) == "live" and (not is_book or (self._book and self._book.is_known)):
+            self._were_live.add(name)
+            return "live"
+        return "lost" if name in self._were_live else "connecting"
 
 
 class PageFeeds:

@@ -29,7 +29,7 @@ def explained(*events: StatusEvent, flags: int = INCOMPLETE, started_ms: int = 0
     ("events", "flags", "text"),
     [
         ([], INCOMPLETE, "Not proven that every trade of it arrived"),
-        ([LOST], INCOMPLETE, "Connection lost (no answer to ping)"),
+        ([LOST], INCOMPLETE, "No connection since 00:10:10 UTC (no answer to ping)"),
         ([LOST, GAP], INCOMPLETE, "Trades missing 00:10:03 to 00:10:09 UTC (closed by the other side)"),
         ([CANDLE], REPAIRED, "Replaced by the exchange's own candle"),
         ([], REPAIRED, "Filled from the exchange's trades"),
@@ -48,7 +48,7 @@ def test_a_candle_whose_missed_trades_were_filled_in_before_it_closed_is_repaire
     assert row.flags == REPAIRED
     assert reason == (
         "Trades missing 00:10:03 to 00:10:09 UTC (closed by the other side); "
-        "filled from the exchange's trades by their ids 00:10:03 to 00:10:09 UTC"
+        "filled from the exchange's trades by their ids"
     )
 
 
@@ -72,6 +72,39 @@ def test_the_candle_in_which_the_collector_started_says_so() -> None:
     """It cannot be complete, and nothing was wrong."""
     _, reason = explained(started_ms=START_MS + 30_000)
     assert reason == "The collector started at 00:10:30 UTC, within this candle"
+
+
+def test_every_candle_of_an_outage_says_so_while_it_lasts_and_the_next_one_does_not() -> None:
+    """Also the one that closed a moment before the end of the connection was seen."""
+    causes = Causes(0)
+    row = row_of_kline(kline(), INCOMPLETE)
+
+    def reason(at_ms: int) -> str:
+        return causes.explained(row, at_ms, at_ms + 1_000, causes.of("linear", "BTCUSDT"))[1]
+
+    causes.add(START_MS, LOST)
+    assert (
+        reason(START_MS - 1_000) == reason(START_MS + 60_000) == "No connection since 00:10:00 UTC (no answer to ping)"
+    )
+    causes.add(START_MS + 90_000, Connected(**OF, kind="trades"))
+    assert reason(START_MS + 60_000) == "No connection from 00:10:00 to 00:11:30 UTC (no answer to ping)"
+    assert reason(START_MS + 90_000) == "Not proven that every trade of it arrived"
+
+
+def test_gaps_that_overlap_are_told_as_one() -> None:
+    """Ids prove a hole within an outage that is known already."""
+    ids = Gap(**OF, kind="trades", from_ms=START_MS + 4_000, until_ms=START_MS + 8_000, reason="7 trade ids missing")
+    _, reason = explained(GAP, ids, FILLED, flags=REPAIRED)
+    assert reason == (
+        "Trades missing 00:10:03 to 00:10:09 UTC (closed by the other side, 7 trade ids missing); "
+        "filled from the exchange's trades by their ids"
+    )
+
+
+def test_what_was_filled_in_without_a_gap_has_its_time() -> None:
+    """At a start nothing was known to be missing."""
+    _, reason = explained(FILLED, flags=0)
+    assert reason == "Filled from the exchange's trades by their ids, 00:10:03 to 00:10:09 UTC"
 
 
 def test_many_causes_are_cut_short() -> None:
