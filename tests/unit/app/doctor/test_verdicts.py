@@ -161,6 +161,7 @@ def test_the_kind_of_server_must_fit(info, settings, state, words):
         ("normal 0 0 0 pubsub 0 0 0", 1_250, State.OK),
         ("pubsub 65536 32768 10", 2, State.FAILED),
         ("pubsub 268435456 32768 10", 2, State.FAILED),
+        ("pubsub 33554432 0 0", 1_250, State.FAILED),
         (None, 2, State.WARNING),
         ("", 2, State.WARNING),
     ],
