@@ -58,8 +58,6 @@ class Address:
         parts = urlsplit(url)
         self.name = f"{name} {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._url, self._session = url, Session(REQUEST_LIMIT_S, 1, stop)
-        if parts.username or parts.password:
-            self._session.auth = (parts.username or "", parts.password or "")
 
     def request(self, method: str, body: object = None) -> None:
         """Request it; raises SendError where that is not answered with 2xx."""

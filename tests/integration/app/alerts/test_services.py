@@ -36,9 +36,9 @@ def service(url: str, *, is_webhook: bool, stop: threading.Event | None = None):
 
 
 def test_a_webhook_gets_json_with_a_text_and_the_number_of_the_incident(inbox):
-    service(f"http://me:pass@127.0.0.1:{inbox.port}/a?b=c", is_webhook=True).send(ALERT)
+    service(f"http://me:p%40ss@127.0.0.1:{inbox.port}/a?b=c", is_webhook=True).send(ALERT)
     (received,) = inbox.received
-    assert (received.method, received.path, received.login) == ("POST", "/a?b=c", "me:pass")
+    assert (received.method, received.path, received.login) == ("POST", "/a?b=c", "me:p@ss")
     assert received.body == {
         "text": "bybit linear: Trades down\nTrades of bybit linear down.",
         "title": "bybit linear: Trades down",
