@@ -6,6 +6,7 @@ stderr, or stand in the table; each is written once, when something changes.
 
 import argparse
 import contextlib
+import difflib
 import errno
 import os
 import select
@@ -19,7 +20,7 @@ from typing import Protocol
 
 from app.exits import Exit
 from app.startup import STOP_SIGNALS, is_ignored_hangup
-from app.watch_choice import TABLE, Channels, Choice, SymbolFilter, channels_of, choice_of
+from app.watch_choice import TABLE, VIEWS, Channels, Choice, SymbolFilter, channels_of, choice_of
 from app.watch_readers import Item, Readers, lines_of
 from app.watch_table import PriceTable
 from conf.settings import Settings
@@ -220,7 +221,10 @@ class Sentences:
             return f"Nothing new of {named} on {self.channels}; others come."
         symbols = sorted({symbol for _, symbol in seen})
         more = f" and {len(symbols) - SYMBOLS_NAMED} more" if len(symbols) > SYMBOLS_NAMED else ""
-        return f"Nothing of {named} comes on {self.channels}: there are {', '.join(symbols[:SYMBOLS_NAMED])}{more}."
+        views = difflib.get_close_matches(self._choice.names[0].lower(), VIEWS, 1) if self._choice.names else ()
+        meant = f" Or did you mean `watch {views[0]}`?" if views and self._choice.view == TABLE else ""
+        there = f"{', '.join(symbols[:SYMBOLS_NAMED])}{more}"
+        return f"Nothing of {named} comes on {self.channels}: there are {there}.{meant}"
 
     def silent(self) -> str:
         """Return why nothing may come at all."""

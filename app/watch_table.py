@@ -13,7 +13,7 @@ from decimal import Decimal
 from app.watch_choice import SymbolFilter
 from consumers.console.console import kline_line
 from consumers.console.table import Rates, at_most, fit
-from model.envelope import Envelope, plain_text
+from model.envelope import Envelope
 from model.intervals import Interval, step_of
 
 KLINES_KEPT = 200  # lines at most: no terminal is taller
@@ -32,6 +32,7 @@ class Row:
     high: Decimal = Decimal()
     low: Decimal = Decimal()
     is_whole: bool = False  # seen from the beginning of its window
+    digits: int = 0  # decimals of the prices so far: those that end in 0 have lost some
 
 
 class PriceTable:
@@ -72,6 +73,7 @@ class PriceTable:
             row.start_ms, row.open = start_ms, row.price
             row.high = row.low = row.open
         row.price, row.at_ms = price, now_ms
+        row.digits = max(row.digits, -int(price.as_tuple().exponent))
         row.high, row.low = max(row.high, price), min(row.low, price)
 
     def lines(self, now_ms: float, now_s: float, size: tuple[int, int], notice: str) -> list[str]:
@@ -106,11 +108,11 @@ class PriceTable:
         market, symbol = key
         name = f"{symbol} {market}" if self._names_market else symbol
         reference = row.close or row.open
-        change = f"{(row.price / reference - 1) * 100:+.2f} %" if reference else "-"
-        begin = f"{'' if row.is_whole else '~'}{plain_text(row.open)}"
-        candle = f"{begin:>14}{plain_text(row.high):>14}{plain_text(row.low):>14}"
+        change = f"{(row.price / reference - 1) * 100:+.2f} %".replace("-0.00", "+0.00") if reference else "-"
+        price, begin, high, low = (f"{value:.{row.digits}f}" for value in (row.price, row.open, row.high, row.low))
+        candle = f"{('' if row.is_whole else '~') + begin:>14}{high:>14}{low:>14}"
         age_s = max(0.0, now_ms - row.at_ms) / 1000
-        return f"{name[:21]:<22}{plain_text(row.price):>14}{change:>9}{candle}{age_s:>8.1f}"
+        return f"{name[:21]:<22}{price:>14}{change:>9}{candle}{age_s:>8.1f}"
 
 
 def wrapped(text: str, width: int) -> list[str]:

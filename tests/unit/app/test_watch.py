@@ -236,6 +236,17 @@ def test_the_table_shows_prices_and_open_candles_as_they_move():
     assert next(line for line in lines if line.startswith("BTCUSDT")).split()[4:] == ["104", "104", "101", "0.0"]
 
 
+def test_prices_of_a_row_have_the_same_decimals():
+    """Digits stand below each other; a change too small to be seen has no minus."""
+    table = PriceTable(parse_interval("1m"), "bybit linear")
+    for price in ("100.25", "100.249", "100"):
+        table.add(prices(BTCUSDT=price), NOW_MS)
+    row = next(line for line in rows(table) if line.startswith("BTCUSDT"))
+    assert row.split() == ["BTCUSDT", "100.000", "-0.25", "%", "~100.250", "100.250", "100.000", "0.0"]
+    table.add(prices(BTCUSDT="100.2499"), NOW_MS)
+    assert "+0.00 %" in next(line for line in rows(table) if line.startswith("BTCUSDT"))
+
+
 def test_the_table_shows_the_last_closed_candles_and_its_notice():
     """Newest first, in what the terminal has of lines and columns."""
     table = PriceTable(parse_interval("1m"), "bybit linear")
