@@ -191,7 +191,8 @@ def bans_end_in_a_sentence(venue: Venue, _exchange: Simulated) -> str:
             rest = venue.rest(market, Endpoints(rest_url=url), TradeRules(), threading.Event())
             for _ in range(2):
                 error = _error_of(rest.server_time_ms, f"HTTP {status}")
-                expect(len(str(error).split()) >= WORDS_LEAST, f"HTTP {status}: {error}")
+                told = f"{error.problem.meaning}: {error.problem.remedy}" if error.problem else str(error)
+                expect(len(told.split()) >= WORDS_LEAST, f"HTTP {status}: {told}")
             expect(len(requests_seen) == 1, f"HTTP {status}: {len(requests_seen)} requests were sent")
             shown.append(str(status))
     return ", ".join(shown)
