@@ -59,7 +59,7 @@ settings: .venv/.installed  ## .env.example and the README's tables, made anew o
 
 screenshots: .venv/.installed-test  ## the README's pictures of the page, in five minutes, by Chromium
 	mkdir -p docs/images
-	PAGE_IMAGES=docs/images $(PY) -m pytest --timeout 600 tests/acceptance/test_page.py -k pictured -p no:randomly
+	PAGE_IMAGES=docs/images $(PY) -m pytest -m long tests/acceptance/test_page.py
 	pngquant --force --ext .png --quality 80-98 docs/images/page-*.png  # sudo apt-get install pngquant
 
 help:  ## these lines

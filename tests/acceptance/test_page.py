@@ -1,6 +1,6 @@
 """The page in Chromium, of a running collector on a simulated exchange that lists 1,250 symbols.
 
-With PAGE_IMAGES=<folder> (`make screenshots`) the pictures of README are made too, of minutes with an outage.
+With PAGE_IMAGES=<folder> the last test keeps its pictures there: `make screenshots`.
 """
 
 import os
@@ -28,6 +28,10 @@ INCOMPLETE, REPAIRED, OPEN = 1, 2, 8  # flags of a candle in the page's protocol
 SCREEN, PHONE = (1440, 900), (390, 844)
 
 ITEMS = "(await import('/page/page.js')).chart.items"  # what the chart's series were given
+LADDER_AND_TAPE = """() => {
+  const many = (selector) => document.querySelectorAll(selector).length > 9;
+  return many('#asks .price:not(:empty)') && many('#tape tr');
+}"""
 HATCHED = """async (flag) => {
   const chart = (await import('/page/page.js')).chart;
   const item = chart.items.find((each) => each.flags & flag);
@@ -222,44 +226,46 @@ def test_a_lost_connection_is_told_and_made_anew(page, url):
     assert len(sockets) == 2
 
 
-@pytest.fixture(scope="module")
-def minutes_with_outages(browser, url, sim):
-    """For pictures that are kept: one minute over an outage that was repaired, then one that could not be yet."""
-    if not IMAGES:
-        yield
-        return
-    page = browser.new_page()
-    open_view(page, url, "linear/BTCUSDT/1m")
-
-    def closes_over_an_outage(flag):
-        wait_until(lambda: 20 < time.time() % 60 < 40, 120, poll_s=0.5)
-        began = int(time.time())
-        sim.command("outage", s=4)
-        found = f"async () => {ITEMS}.some((each) => each.time > {began - 60} && each.flags & {flag})"
-        wait_until(lambda: page.evaluate(found), 150, poll_s=0.5)
-
-    closes_over_an_outage(REPAIRED)
-    wait_until(lambda: time.time() % 60 > 45, 120, poll_s=0.5)
-    wait_until(lambda: time.time() % 60 < 5, 120, poll_s=0.5)
-    sim.command("rest_fault", what="http", status=500, count=None)
-    closes_over_an_outage(INCOMPLETE)
-    wait_until(lambda: 15 < time.time() % 60 < 25, 120, poll_s=0.5)
-    page.close()
-    yield
-    sim.command("rest_clear")
+THEMES = [("light", "light", SCREEN), ("dark", "dark", SCREEN), ("phone", "dark", PHONE)]
 
 
-@pytest.mark.parametrize(
-    ("name", "scheme", "size"), [("light", "light", SCREEN), ("dark", "dark", SCREEN), ("phone", "dark", PHONE)]
-)
-def test_it_fits_and_is_pictured(minutes_with_outages, page, url, tmp_path, name, scheme, size):
-    """In both themes and on a phone: the page has the system's theme, and nothing is wider than the screen."""
+@pytest.mark.parametrize(("name", "scheme", "size"), THEMES)
+def test_it_fits_in_both_themes_and_on_a_phone(page, url, name, scheme, size):
+    """The page has the system's theme, nothing is wider than the screen, and the ladder has levels."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.emulate_media(color_scheme=scheme)
     open_view(page, url, "linear/BTCUSDT/1m")
-    wait_for(page, "document.querySelectorAll('#tape-rows tr, #asks .price:not(:empty)').length > 20")
-    path = (Path(IMAGES) if IMAGES else tmp_path) / f"page-{name}.png"
-    path.write_bytes(page.screenshot())
+    wait_for(page, LADDER_AND_TAPE)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)  # it waits for minutes to end
+def test_pictures_of_a_repaired_minute_and_of_one_that_waits_for_repair(page, url, sim, tmp_path):
+    """The pictures of README: the first outage is made good, of the second the exchange's REST knows nothing yet."""
+    open_view(page, url, "linear/BTCUSDT/1m")
+    wait_until(lambda: 20 < time.time() % 60 < 40, 120, poll_s=0.5)
+    minute_over_an_outage(page, sim, REPAIRED)
+    wait_until(lambda: 20 < time.time() % 60 < 40, 120, poll_s=0.5)
+    for path in ("/v5/market/kline", "/v5/market/recent-trade"):
+        sim.command("rest_fault", what="http", status=500, count=None, path=path)
+    minute_over_an_outage(page, sim, INCOMPLETE)
+    wait_until(lambda: time.time() % 60 > 20, 120, poll_s=0.5)
+    for name, scheme, size in THEMES:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("async () => (await import('/page/page.js')).chart.showNewest()")
+        wait_for(page, LADDER_AND_TAPE)
+        wait_until(lambda: page.locator("[data-key=ready] dd").inner_text() == "Ready", poll_s=0.5)
+        ((Path(IMAGES) if IMAGES else tmp_path) / f"page-{name}.png").write_bytes(page.screenshot())
+    sim.command("rest_clear")
+
+
+def minute_over_an_outage(page, sim, flag):
+    """Cut every connection for four seconds, and wait until the candle of this minute has closed with a flag."""
+    start = int(time.time() // 60) * 60
+    sim.command("outage", s=4)
+    found = f"async () => {ITEMS}.some((each) => each.time === {start} && (each.flags & {flag | OPEN}) === {flag})"
+    wait_until(lambda: page.evaluate(found), 150, poll_s=0.5)

@@ -2,10 +2,6 @@
 
 import { clock, compact, count, duration, element, setAttribute, setText } from "./format.js";
 
-const REASONS = {
-  stream_down: "is down", stream_silent: "is silent", sink_down: "does not work", aggregator_behind: "is behind",
-  clock_unknown: "is not known", starting: "is starting", thread_lost: "has ended",
-};
 const SLOW_MS = 2000; // lag of the exchange's messages that is worth a look
 const OFF_MS = 1000; // of the clock
 const WAITING = 1000; // messages in a queue
@@ -25,7 +21,8 @@ export class Strip {
       this.show(key, label, value, mood, title, seen.size);
     };
     const reasons = message.reasons || [];
-    show("ready", "State", message.ready ? "Ready" : reasons.map(saidOf).join("; ") || "Not ready",
+    const more = reasons.length > 1 ? ` (and ${reasons.length - 1} more)` : "";
+    show("ready", "State", message.ready ? "Ready" : reasons.length ? saidOf(reasons[0]) + more : "Not ready",
       message.ready ? "good" : "bad", reasons.map((each) => sinceOf(each, message.now_ms)).join("\n"));
     for (const each of message.streams || []) {
       const isWhole = each.live >= each.total;
@@ -103,7 +100,7 @@ function rate(perSecond) {
 }
 
 function saidOf({ reason, what }) {
-  return `${what || "the collector"} ${REASONS[reason] || reason}`;
+  return what || reason.replaceAll("_", " ");
 }
 
 function sinceOf(each, nowMs) {
