@@ -1,5 +1,6 @@
 """The compose files for several exchanges: services, profiles, files, routes. Parsed, for docker is not everywhere."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def test_the_environment_is_of_settings_and_valid(collectors):
             settings = load_settings(environment, env_file=None)
             assert (settings.redis_host, settings.redis_embedded) == ("valkey", "never")
             assert (settings.websocket_host, settings.websocket_port) == ("0.0.0.0", int(PORT))
+
+
+def test_the_image_asks_the_port_whether_the_collector_lives(collectors):
+    """And no service has it otherwise: what the settings of each say is asked, on whatever port that is."""
+    (command,) = re.findall(r"^HEALTHCHECK .*CMD (.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    python, option, module = json.loads(command)
+    assert (python, option) == ("python", "-m")
+    assert (DEPLOY.parents[1] / module.replace(".", "/")).with_suffix(".py").is_file()
+    for service in (*collectors.values(), services("compose.yaml")["collector"]):
+        assert "healthcheck" not in service
+        assert service["environment"]["WEBSOCKET_PORT"] == PORT
 
 
 def test_no_two_services_take_a_port_of_this_machine():
