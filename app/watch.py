@@ -242,6 +242,8 @@ class Sentences:
             cure = "set REDIS_PASSWORD, and REDIS_USER, as the server has them"
         if NONE_ASKED_FOR in problem:
             cure = "it has no password: take REDIS_PASSWORD away"
+        if "permission" in problem:
+            cure = f"give its user the channels {self.channels} (ACL SETUSER ... +subscribe &stream:*)"
         return f"{self.where} refuses: {problem.rstrip('.?')}; {cure}."
 
 
