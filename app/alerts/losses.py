@@ -142,7 +142,6 @@ class Losses:
         """How many candles that were told have become complete, once all have; else 0."""
         for window, found in list(self._windows.items()):
             if found.told and now_s - found.at_s > FORGOTTEN_S:
-                self._told_count -= len(found.told)
                 self._forget(window)
         if not self._told_count or any(found.told for found in self._windows.values()):
             return 0
@@ -157,6 +156,7 @@ class Losses:
     def _forget(self, window: Window) -> None:
         found = self._windows.pop(window)
         self._count -= len(found.symbols) + len(found.told)
+        self._told_count -= len(found.told)  # nobody can say any more that they are complete
 
     def _overlapping(
         self, market: str, symbols: Collection[str], span_ms: tuple[int, int]

@@ -146,3 +146,13 @@ def test_more_candles_than_are_remembered_cost_no_more_memory(losses, monkeypatc
     for minute in range(500):
         losses.take_klines("linear", [incomplete(minute=minute)], 0.0)
     assert len(losses.take_lasting((), STAYS_S)) == 100
+
+
+def test_candles_that_were_told_and_forgotten_are_not_told_as_complete(losses, monkeypatch):
+    """More are incomplete than are remembered: nobody looks whether the oldest become complete."""
+    monkeypatch.setattr("app.alerts.losses.CANDLES_MOST", 2)
+    losses.take_klines("linear", [incomplete(minute=minute) for minute in range(2)], 0.0)
+    assert len(losses.take_lasting((), STAYS_S)) == 2
+    losses.take_klines("linear", [incomplete(minute=2)], STAYS_S)  # the first one is forgotten for it
+    losses.take_klines("linear", [complete(minute=1)], STAYS_S)
+    assert losses.take_completed(STAYS_S) == 1
