@@ -62,12 +62,10 @@ class KlineFeed:
 
     def _take(self) -> None:
         self._is_due = self._loop is None  # before looking: what comes while we look wakes us again
-        with contextlib.suppress(IndexError):
-            while True:
-                self.on_closed(*self._closed.popleft())
-        with contextlib.suppress(KeyError):
-            while True:
-                self.on_open(*self._open.popitem())
+        while self._closed:  # this thread alone takes
+            self.on_closed(*self._closed.popleft())
+        while self._open:
+            self.on_open(*self._open.popitem())
 
     def _wake(self) -> None:
         self._is_due = True
