@@ -1,4 +1,4 @@
-"""The thread `alerts`: sends what is to be told to each service, and looks at the disks in between.
+"""The thread `alerts`: sends what is to be told to each service.
 
 Nobody waits for it. Each service has a bounded queue of its own, and is tried again for a while; what it does not take
 then is dropped, counted and logged.
@@ -20,7 +20,6 @@ from model.pacing import Backoff, OutageLog, ThrottledLogger
 QUEUE_MOST = 100  # alerts waiting for one service; more than ALERT_MAX_PER_HOUR lets through in an hour of outage
 KEPT_S = 3_600.0  # so long an alert is tried: later it is no news
 FIRST_RETRY_S, RETRY_CAP_S = 2.0, 60.0
-IDLE_S = 5.0  # between two looks at what else the thread does
 
 log = structlog.get_logger()
 
@@ -40,17 +39,11 @@ class _Channel:
 
 
 class Sender(ThreadOwner):
-    """Owner of the thread `alerts`. `idle` is called on it about every IDLE_S."""
+    """Owner of the thread `alerts`."""
 
-    def __init__(
-        self,
-        services: Sequence[AlertSink],
-        idle: Callable[[], object] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, services: Sequence[AlertSink], clock: Callable[[], float] = time.monotonic) -> None:
         self._channels = [_Channel(service) for service in services]
-        self._idle, self._clock = idle, clock
-        self._idle_due_s = 0.0
+        self._clock = clock
         self._wake, self._stop = threading.Event(), threading.Event()
         self._logger = ThrottledLogger(log)
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
@@ -102,16 +95,14 @@ class Sender(ThreadOwner):
 
     def _work(self) -> None:
         now_s = self._clock()
-        if now_s >= self._idle_due_s:
-            self._idle_due_s = now_s + IDLE_S
-            self._idle()
         for channel in self._channels:
             if channel.waiting and now_s >= channel.due_s and not self._stop.is_set():
                 self._send_all(channel)
 
-    def _pause_s(self) -> float:
-        due_s = min((each.due_s for each in self._channels if each.waiting), default=float("inf"))
-        return max(0.0, min(due_s, self._idle_due_s) - self._clock())
+    def _pause_s(self) -> float | None:
+        """How long nothing is due; None: until there is an alert."""
+        due_s = min((each.due_s for each in self._channels if each.waiting), default=None)
+        return None if due_s is None else max(0.0, due_s - self._clock())
 
     def _send_all(self, channel: _Channel) -> None:
         """Send what waits for a service until it fails."""
@@ -119,8 +110,8 @@ class Sender(ThreadOwner):
             at_s, alert = channel.waiting[0]
             try:
                 channel.service.send(alert)
-            except SendError as error:
-                self._failed(channel, at_s, str(error))
+            except Exception as error:  # noqa: BLE001 - what is no SendError too is paused after; its text may have the address
+                self._failed(channel, at_s, str(error) if isinstance(error, SendError) else type(error).__name__)
                 return
             channel.sent += 1
             channel.backoff.reset()

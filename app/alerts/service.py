@@ -24,6 +24,7 @@ from model.events import StatusEvent
 from model.records import Kline
 
 LOOK_S = 1.0  # between two looks, at most a tenth of ALERT_AFTER
+DISKS_S = 5.0  # between two looks at the disks
 EVENTS_MOST = 20_000  # waiting for main; it takes them four times a second
 STOP_S = 2.0  # so long a stop waits for messages at most
 LASTED_S = 600.0  # a process that ended sooner was restarted by what will restart it again and again
@@ -71,7 +72,9 @@ class AlertService:
         services = build_services(options.services, self._abort)
         self._disks, self._full = Disks(options.folders), dict[str, str]()
         self._planner = AlertPlanner(options.planner)
-        self._sender = Sender(services, self._look_at_disks) if services else None
+        self._disk_look: threading.Thread | None = None  # the newest
+        self._disks_looked_s = float("-inf")
+        self._sender = Sender(services) if services else None
         url = options.heartbeat_url
         self._heartbeat = Heartbeat(url, lambda: not self._sources.reasons()) if url else None
         self._events: deque[tuple[float, int, StatusEvent]] = deque(maxlen=EVENTS_MOST)
@@ -118,6 +121,7 @@ class AlertService:
             return
         self._looked_s = now_s
         self._take_waiting()
+        self._begin_disk_look(now_s)
         self._planner.look("disk", {name: Problem(text) for name, text in self._full.items()}, now_s)
         self._planner.look("state", self._states(now_s), now_s)
         self._look_at_audit(now_s)
@@ -180,6 +184,12 @@ class AlertService:
                 self._audited[interval] = different
                 self._planner.audited(interval, new, now_s)
 
+    def _begin_disk_look(self, now_s: float) -> None:
+        """Have a thread look at the disks, for one may hang: then no other look begins, and alerts go out."""
+        if now_s - self._disks_looked_s >= DISKS_S and not (self._disk_look and self._disk_look.is_alive()):
+            self._disks_looked_s = now_s
+            self._disk_look = threading.Thread(target=self._look_at_disks, name="alerts-disks", daemon=True)
+            self._disk_look.start()
+
     def _look_at_disks(self) -> None:
-        """The thread `alerts`, for a disk may hang."""
         self._full = self._disks.look()

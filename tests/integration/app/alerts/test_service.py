@@ -4,6 +4,9 @@ import shutil
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from tests.support.clock import FakeClock
 from tests.support.collector import collector_of
 from tests.support.inbox import Inbox
 from tests.support.klines import kline
+from tests.support.waiting import LIMIT_S, wait_until
 
 STREAM: Any = {"stream": "a", "market": "linear", "kind": "ticker", "symbols": ("BTCUSDT",)}
 Usage = namedtuple("Usage", "total used free")  # as shutil's
@@ -35,12 +39,14 @@ def inbox():
 class Run:
     """A service with a clock of the test; `texts` are what was handed to the sender."""
 
-    def __init__(self, inbox: Inbox, **sources: Any) -> None:
+    def __init__(self, inbox: Inbox, folders: Mapping[str, Path] = MappingProxyType({})) -> None:
         self.clock = FakeClock()
         self.reasons: list[dict[str, object]] = []
         self.audit: dict[str, dict[str, int]] = {}
         options = AlertOptions(
-            PlannerOptions("bybit", "bybit linear"), ServiceOptions("bybit", webhook=f"http://127.0.0.1:{inbox.port}/a")
+            PlannerOptions("bybit", "bybit linear"),
+            ServiceOptions("bybit", webhook=f"http://127.0.0.1:{inbox.port}/a"),
+            folders=folders,
         )
         self.service = AlertService(
             options, Sources(lambda: {"a"}, lambda: self.audit, lambda: self.reasons), self.clock
@@ -164,3 +170,18 @@ def test_a_disk_is_nearly_full_until_there_is_clearly_more_space(tmp_path, monke
     assert disks.look() == {}
     usage = Usage(10_000_000_000, 0, 900_000_000)
     assert disks.look(), "below 1 GB"
+
+
+def test_a_disk_that_hangs_holds_up_no_alert(inbox, tmp_path, monkeypatch):
+    hangs = threading.Event()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: hangs.wait(LIMIT_S) and Usage(10, 0, 10))
+    run = Run(inbox, folders={"LOG_FILE": tmp_path})
+    run.service.start()
+    try:
+        run.is_not_ready("clock_unknown", "the exchange's time is not known")
+        run.run(100)
+        wait_until(lambda: inbox.of("/a"))
+    finally:
+        hangs.set()
+        run.service.begin_stop(None)
+        run.service.join(time.monotonic() + LIMIT_S)

@@ -218,6 +218,27 @@ def test_what_a_service_does_not_take_is_tried_again_in_order_and_the_others_hav
     assert sender.stats()["sent"] == 6
 
 
+def test_a_service_with_a_mistake_in_it_is_tried_again_after_a_pause_and_holds_up_no_other():
+    """Its own words may have its address, and are not logged."""
+
+    class Wrong(Unsteady):
+        def send(self, alert: Alert) -> None:
+            self.tries += 1
+            raise RuntimeError("https://example.com/s3cret")
+
+    wrong, alive = Wrong(), Unsteady()
+    sender = Sender([wrong, alive])
+    sender.start()
+    with capture_logs() as logs:
+        for alert in alerts(3):
+            sender.put(alert)
+        wait_until(lambda: len(alive.taken) == 3)
+        sender.begin_stop()
+        assert sender.join(time.monotonic() + 5)
+    assert wrong.tries <= 3, "at once, and at the end"
+    assert [(entry["event"], entry["error"]) for entry in logs[:1]] == [("alert_service_down", "RuntimeError")]
+
+
 def test_a_queue_that_is_full_drops_the_oldest_and_counts():
     dead = Unsteady()
     sender = Sender([dead])
