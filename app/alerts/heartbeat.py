@@ -25,6 +25,7 @@ class Heartbeat(ThreadOwner):
         self._is_ready, self._every_s = is_ready, every_s
         self._stop = threading.Event()
         self._address = Address(url, "ALERT_HEARTBEAT_URL", self._stop)
+        self.name = self._address.name
         self._logger = ThrottledLogger(log)
         self.sent = self.failed = 0
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -43,7 +44,8 @@ class Heartbeat(ThreadOwner):
         except SendError as error:
             self.failed += 1
             if not self._stop.is_set():
-                self._logger.warning("heartbeat_failed", service=self._address.name, error=str(error))
+                sentence = f"{self.name} does not answer as it should: {error}. It is tried again."
+                self._logger.warning("heartbeat_failed", sentence=sentence, service=self.name, error=str(error))
             return False
         self.sent += 1
         return True

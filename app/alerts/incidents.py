@@ -8,6 +8,7 @@ from typing import NamedTuple
 from app.alerts import words
 from app.alerts.losses import Losses
 from app.alerts.outages import FLAPPING_S, Subject
+from app.outages import clipped
 
 STEADY_S = 300.0  # so long something is up that flapped before that is told
 ClockOf = Callable[[float], int]
@@ -127,7 +128,7 @@ class Sentences:
     def _begun(self, group: Sequence[Member]) -> Sentence:
         subjects = [member.subject for member in group]
         reasons = Counter(each.reason for each in subjects if each.reason).most_common(1)
-        why = f" ({reasons[0][0]})" if reasons else ""
+        why = f" ({clipped(reasons[0][0])})" if reasons else ""
         flapping = [member for member in group if member.is_flapping]
         times = f"{max((len(each.subject.begins_s) for each in flapping), default=0)} outages in 10 minutes"
         if not any(member.is_known_down for member in group):

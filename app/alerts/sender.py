@@ -77,7 +77,7 @@ class Sender(ThreadOwner):
         """Wait for the end until `deadline_s` (monotonic); False, and a log line, where something is left."""
         is_over = join_by(self._thread, deadline_s)
         if left := self.stats()["waiting"]:
-            log.warning("alerts_unsent", count=left)
+            log.warning("alerts_unsent", sentence=f"Alerts that were not sent before the end: {left}.", count=left)
         return is_over
 
     # -- the thread ------------------------------------------------------------------------------------
@@ -116,7 +116,8 @@ class Sender(ThreadOwner):
             channel.sent += 1
             channel.backoff.reset()
             if channel.outage.up():
-                log.info("alert_service_up", service=channel.service.name)
+                name = channel.service.name
+                log.info("alert_service_up", sentence=f"{name} takes alerts again.", service=name)
             self._drop_first(channel, alert)
 
     def _failed(self, channel: _Channel, at_s: float, problem: str) -> None:
@@ -124,7 +125,9 @@ class Sender(ThreadOwner):
         channel.retries += 1
         channel.due_s = now_s + channel.backoff.next_s()
         if (held := channel.outage.down(now_s)) is not None:
-            log.warning("alert_service_down", service=channel.service.name, error=problem, held_back=held)
+            name = channel.service.name
+            sentence = f"{name} does not take alerts: {problem}. It is tried again for an hour."
+            log.warning("alert_service_down", sentence=sentence, service=name, error=problem, held_back=held)
         if now_s - at_s >= KEPT_S:
             self._drop_first(channel, channel.waiting[0][1])
             channel.dropped += 1

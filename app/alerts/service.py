@@ -19,6 +19,7 @@ from app.alerts.outages import Key, Problem
 from app.alerts.planner import Alert, AlertPlanner, PlannerOptions
 from app.alerts.sender import Sender
 from app.alerts.services import ServiceOptions, build_services
+from app.alerts.words import listed
 from model.clock import now_ms
 from model.events import StatusEvent
 from model.records import Kline
@@ -70,6 +71,7 @@ class AlertService:
         self._sources, self._clock = sources, clock
         self._abort = threading.Event()
         services = build_services(options.services, self._abort)
+        self._services = [service.name for service in services]
         self._disks, self._full = Disks(options.folders), dict[str, str]()
         self._planner = AlertPlanner(options.planner)
         self._disk_look: threading.Thread | None = None  # the newest
@@ -109,6 +111,9 @@ class AlertService:
         for owner in (self._sender, self._heartbeat):
             if owner:
                 owner.start()
+        heartbeats = [self._heartbeat.name] if self._heartbeat else []
+        told = [*self._services, *(f"{name} once a minute while ready" for name in heartbeats)]
+        log.info("alerts_on", sentence=f"Alerts go to {listed(told)}.", services=self._services, heartbeats=heartbeats)
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that must live."""
@@ -158,7 +163,9 @@ class AlertService:
 
     def _send(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            log.warning("alert", about=alert.event, incident=alert.incident, title=alert.title, text=alert.text)
+            sentence = f"Alert, {alert.title}: {' '.join(alert.text.splitlines())}"
+            fields = {"about": alert.event, "incident": alert.incident, "title": alert.title, "text": alert.text}
+            log.warning("alert", sentence=sentence, **fields)
             if self._sender:
                 self._sender.put(alert)
 
