@@ -98,6 +98,12 @@ class Outages:
         with self._lock:
             self._end(part, self._clock(), is_removed=True)
 
+    def problem_of(self, part: str) -> Problem | None:
+        """Why a part does not work, as its newest failure shows; None where it works."""
+        with self._lock:
+            causes = self._causes.get(part)
+            return self._outages[next(reversed(causes))].problem if causes else None
+
     @property
     def newest(self) -> Problem | None:
         """The problem of the newest failure; None where nothing has failed."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aggregation.service import KlineService
+from app.outages import Outages
 from conf.settings import Settings
 from conf.values import split_alert_urls
 from streams import StreamService
@@ -24,6 +25,7 @@ class Told(Protocol):
 
     streams: StreamService
     klines: KlineService | None
+    outages: Outages
 
     @property
     def health(self) -> Verdict: ...
@@ -58,8 +60,11 @@ def build_alerts(settings: Settings, collector: Told) -> "AlertService | None":
         klines = collector.klines
         return klines.auditor.stats()["intervals"] if klines and klines.auditor else {}
 
-    def streams() -> set[str]:
-        return {stream.name for stream in collector.streams.supervisor.status()}
+    def streams() -> dict[str, str]:
+        names = [stream.name for stream in collector.streams.supervisor.status()]
+        problems = {name: collector.outages.problem_of(name) for name in names}
+        # Of what was lost only the event says why; of what cannot be reached, what that means.
+        return {name: "" if each is None or each.is_of_stream else each.meaning for name, each in problems.items()}
 
     return AlertService(options, Sources(streams, audit, collector.health.reasons))
 

@@ -4,7 +4,7 @@ Times `_s` are monotonic, by the clock that the caller reads.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -125,15 +125,20 @@ class Outages:
             if key.type == type_ and key.name not in problems:
                 subject.came_up(now_s)
 
-    def refresh(self, now_s: float, running: Collection[str]) -> None:
-        """Forget the outages of streams that do not run any more, or whose symbols another connection brings."""
+    def refresh(self, now_s: float, running: Mapping[str, str]) -> None:
+        """Forget the outages of streams that do not run any more, or whose symbols another connection brings.
+
+        `running`: the names of those that do, and why each is down as far as that is known.
+        """
         brought = self._brought()
         for subject in self.subjects.values():
             if not subject.is_down or subject.key.type != "stream":
                 continue
             if subject.key.name not in running:
                 self._dismiss(subject, now_s)
-            elif _is_covered(subject, brought):
+                continue
+            subject.reason = running[subject.key.name] or subject.reason
+            if _is_covered(subject, brought):
                 subject.since_s = now_s
 
     def forget_gone(self, kept: Iterable[Subject]) -> None:

@@ -5,7 +5,7 @@ of the caller, who calls `step` about once a second.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,8 +89,8 @@ class AlertPlanner:
 
     # -- what is told ----------------------------------------------------------------------------------
 
-    def step(self, now_s: float, now_ms: int, running: Callable[[], Collection[str]]) -> list[Alert]:
-        """Return what is to be sent now; `running()` returns the names of the streams that are wanted."""
+    def step(self, now_s: float, now_ms: int, running: Callable[[], Mapping[str, str]]) -> list[Alert]:
+        """Return what is to be sent now; `running()` returns the streams that are wanted, and why each is down."""
         self._now_s, self._now_ms = now_s, now_ms
         if self.outages.has_down_streams:
             self.outages.refresh(now_s, running())

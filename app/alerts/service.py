@@ -6,7 +6,7 @@ Owner of the threads `alerts` and `heartbeat`. Costs a message nothing: what hap
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,11 @@ class AlertOptions:
 class Sources:
     """What main asks the collector for.
 
-    `streams()`: the names of those that are wanted; `audit()`: figures by interval; `reasons()`: why it is not ready,
-    any thread.
+    `streams()`: those that are wanted, and why each is down, or nothing; `audit()`: figures by interval; `reasons()`:
+    why it is not ready, any thread.
     """
 
-    streams: Callable[[], Collection[str]] = tuple
+    streams: Callable[[], Mapping[str, str]] = dict
     audit: Callable[[], Mapping[str, Mapping[str, Any]]] = dict
     reasons: Callable[[], Reasons] = tuple
 

@@ -191,3 +191,14 @@ def test_a_ban_says_for_how_long():
 def test_durations_are_as_people_say_them(seconds, text):
     """One unit, two beyond two hours."""
     assert duration(seconds) == text
+
+
+def test_why_a_part_does_not_work_is_its_newest_problem(outages):
+    """A connection that is lost, and then not let in again."""
+    assert outages.problem_of("T") is None
+    outages.failed("T", LOST)
+    outages.failed("T", BLOCKED)
+    outages.failed("U", LOST)
+    assert (outages.problem_of("T"), outages.problem_of("U")) == (BLOCKED, LOST)
+    outages.works("T")
+    assert (outages.problem_of("T"), outages.problem_of("U")) == (None, LOST)

@@ -49,7 +49,7 @@ class Run:
             folders=folders,
         )
         self.service = AlertService(
-            options, Sources(lambda: {"a"}, lambda: self.audit, lambda: self.reasons), self.clock
+            options, Sources(lambda: {"a": ""}, lambda: self.audit, lambda: self.reasons), self.clock
         )
         self.texts: list[str] = []
 

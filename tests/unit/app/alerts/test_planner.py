@@ -38,6 +38,15 @@ def test_an_outage_is_told_after_a_minute_with_its_begin_and_its_end_with_its_le
     assert begin.incident == end.incident
 
 
+def test_why_it_stays_down_is_told_not_how_it_began(timeline):
+    """A connection ends in one way, and is not let in again for another reason."""
+    timeline.down(TRADES, reason="closed by the other side")
+    timeline.run(30)
+    timeline.why = "stream.bybit.com refuses this address: it is banned for now, or its country is blocked"
+    timeline.run(60)
+    assert timeline.texts[0].endswith(f"down since 12:00:00 UTC ({timeline.why}).")
+
+
 def test_an_outage_of_less_than_a_minute_is_not_told(timeline):
     timeline.down(TRADES)
     timeline.run(59)

@@ -18,6 +18,7 @@ class Timeline:
         self.alerts: list[tuple[float, Alert]] = []
         self.gone: set[str] = set()
         self.streams: set[str] = set()
+        self.why = ""
 
     @property
     def now_ms(self) -> int:
@@ -68,7 +69,8 @@ class Timeline:
 
     def step(self) -> None:
         """Ask what is to be told now."""
-        found = self.planner.step(self.now_s, self.now_ms, lambda: self.streams - self.gone)
+        running = dict.fromkeys(self.streams - self.gone, self.why)
+        found = self.planner.step(self.now_s, self.now_ms, lambda: running)
         self.alerts += [(self.now_s, alert) for alert in found]
 
     def stop(self, problem: str | None = None) -> None:
