@@ -1,7 +1,8 @@
-"""The order books and trades that pages look at: subscribed for them alone, on threads of their own.
+"""The order books and trades that pages look at: subscribed for them alone, on connections and threads of their own.
 
-They are in no plan, no figure and no verdict, and share only the budget of connects. Every method is for any thread;
-`stream-page ...` threads read. Ends are asked for, never waited for.
+Two of a market, for all its symbols: who turns through them costs the exchange requests, and no connects. They are in
+no plan, no figure and no verdict, and share only the budget of connects. Every method is for any thread; the threads
+`stream-page ...` read. Ends are asked for, never waited for.
 """
 
 import threading
@@ -16,65 +17,60 @@ from consumers.web.live.options import Book, Trade
 from exchanges.books import BookReader, Print, TapeReader, shown_depth
 from exchanges.contract import Venue
 from model.events import NO_EVENTS
+from model.markets import MarketSpec
 from model.ports import Dial, Feed
+from model.protocol import KindFrames, StreamProtocol
 from model.records import Kind
 from streams import MarketFeed, Supervisor
+from streams.plan import LiveSymbols
 
 LEVELS = 15
 PAYLOADS = 500  # of trades that wait for the next look, ten times a second; older ones are left out
 TRADES = 100  # that a new page gets
+KINDS: tuple[Kind, ...] = ("orderbook", "trades")
 LOST = "The connection for this page is lost, and comes back by itself; what is shown is old."
 
 
 class LiveSymbol:
     """One symbol; a consumers.web.live.options.SymbolFeed."""
 
-    def __init__(self, feed: Feed, symbol: str, book: BookReader | None, tape: TapeReader | None, depth: int) -> None:
-        """`book` and `tape` None: the market has none."""
-        self._feed, self._symbol, self._depth = feed, symbol, depth
-        self._book, self._tape = book, tape
+    def __init__(self, book: BookReader | None, tape: TapeReader | None, state_of: Callable[[Kind], str]) -> None:
+        """`book` and `tape` None: the market has none. `state_of(kind)`: the state of the connection of a kind."""
+        self._book, self._tape, self._state_of = book, tape, state_of
         self._lock = threading.Lock()
         self._has_changed = False
-        self._were_live: set[str] = set()
+        self._were_live: set[Kind] = set()
         self._payloads: deque[bytes] = deque(maxlen=PAYLOADS)
         self._came = self._taken = 0
         self._recent: deque[Print] = deque(maxlen=TRADES)
-        self.entries: list[dict[str, Any]] = []
-        self.state_of: Callable[[str], str] = lambda _name: "starting"
         self.close: Callable[[], object] = lambda: None
 
-    def names(self) -> dict[Kind, str]:
-        """The names of its streams."""
-        of = f"page {self._feed.market} {self._symbol}"
-        kinds: list[tuple[Kind, object]] = [("orderbook", self._book), ("trades", self._tape)]
-        return {kind: f"{of} {kind}" for kind, reader in kinds if reader is not None}
+    # -- the threads of streams ------------------------------------------------------------------------
 
-    # -- its streams' threads --------------------------------------------------------------------------
+    def put_book(self, payload: bytes) -> None:
+        """Take a payload of its order book."""
+        if self._book is not None:
+            with self._lock:
+                self._has_changed |= self._book.take(payload)
 
-    def stream(self, kind: Kind) -> None:
-        """Stream one kind until the connection ends."""
+    def put_trades(self, payload: bytes) -> None:
+        """Take a payload of its trades."""
+        self._payloads.append(payload)
+        self._came += 1
+
+    def connecting(self, kind: Kind) -> None:
+        """Forget the book: what changed while there was no connection is not known."""
         if kind == "orderbook" and self._book is not None:
             with self._lock:
                 self._book.forget()
-            self._feed.run(kind, [self._symbol], self._take_book, depth=self._depth)
-        else:
-            self._feed.run(kind, [self._symbol], self._take_trades)
-
-    def _take_book(self, payload: bytes) -> None:
-        assert self._book is not None
-        with self._lock:
-            self._has_changed |= self._book.take(payload)
-
-    def _take_trades(self, payload: bytes) -> None:
-        self._payloads.append(payload)
-        self._came += 1
 
     # -- for pages -------------------------------------------------------------------------------------
 
     def states(self) -> tuple[str, str, str]:
         """See SymbolFeed."""
-        names = self.names()
-        book, tape = (self._state(names.get(kind, "")) for kind in ("orderbook", "trades"))
+        is_known = self._book is not None and self._book.is_known
+        book = "none" if self._book is None else self._state("orderbook", is_there=is_known)
+        tape = "none" if self._tape is None else self._state("trades", is_there=True)
         return book, tape, LOST if "lost" in (book, tape) else ""
 
     def book(self, levels: int, *, changed: bool) -> Book | None:
@@ -103,15 +99,67 @@ class LiveSymbol:
         """See SymbolFeed."""
         return list(self._recent)
 
-    def _state(self, name: str) -> str:
-        """The state of the stream of this name; of a book that is not known yet it is no more than connected."""
-        if not name:
-            return "none"
-        is_book = name.endswith("orderbook")
-        if self.state_of(name) == "live" and (not is_book or (self._book and self._book.is_known)):
-            self._were_live.add(name)
+    def _state(self, kind: Kind, *, is_there: bool) -> str:
+        if self._state_of(kind) == "live" and is_there:
+            self._were_live.add(kind)
             return "live"
-        return "lost" if name in self._were_live else "connecting"
+        return "lost" if kind in self._were_live else "connecting"
+
+
+class MarketStreams:
+    """The two streams of one market, and the symbols that they carry: at least one."""
+
+    def __init__(self, spec: MarketSpec, protocol: StreamProtocol, feed: Feed) -> None:
+        self._spec, self._protocol, self._feed = spec, protocol, feed
+        self._depth = shown_depth(spec.depths, LEVELS) if spec.depths else 0
+        self._symbols = LiveSymbols()
+        self._lives: dict[str, LiveSymbol] = {}
+        self._by_key: dict[Kind, dict[bytes, LiveSymbol]] = {}  # replaced, for streams read it meanwhile
+        self.names: dict[Kind, str] = {kind: f"page {spec.name} {kind}" for kind in KINDS if kind in spec.kinds}
+        self.entries = [{"name": name, "func": self.stream, "args": (kind,)} for kind, name in self.names.items()]
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    def frames(self, symbol: str) -> KindFrames:
+        """How the books of a symbol look."""
+        return self._protocol.frames("orderbook", self._topics("orderbook", symbol))
+
+    def put(self, symbol: str, live: LiveSymbol | None) -> None:
+        """Carry a symbol from now on; None: no more."""
+        if live is not None:
+            self._lives[symbol] = live
+        else:
+            self._lives.pop(symbol, None)
+        self._by_key = {
+            kind: {
+                self._protocol.key_of(kind, topic): each
+                for name, each in self._lives.items()
+                for topic in self._topics(kind, name)
+            }
+            for kind in self.names
+        }
+        if self._lives:
+            self._symbols.replace(self._lives)
+
+    def stream(self, kind: Kind) -> None:
+        """Stream one kind until the connection ends; on a thread of its own."""
+        lives = list(self._lives)
+        if not lives:
+            return
+        for live in list(self._lives.values()):
+            live.connecting(kind)
+        frames = self._protocol.frames(kind, self._topics(kind, lives[0]))
+        put = LiveSymbol.put_book if kind == "orderbook" else LiveSymbol.put_trades
+
+        def deliver(payload: bytes) -> None:
+            if live := self._by_key[kind].get(frames.key_in(payload)):
+                put(live, payload)
+
+        self._feed.run(kind, self._symbols, deliver, depth=self._depth)
+
+    def _topics(self, kind: Kind, symbol: str) -> list[str]:
+        return self._protocol.topics(kind, [symbol], self._depth)
 
 
 class PageFeeds:
@@ -122,6 +170,7 @@ class PageFeeds:
         self._settings, self._venue, self._dial = settings, venue, dial
         options = feed_options(settings)
         self._options = replace(options, watch_topics=True, watch_trades=False, is_redundant=False)
+        self._markets: dict[str, MarketStreams] = {}
         self._entries: list[dict[str, Any]] = []
         self._supervisor: Supervisor | None = None
         self._states: dict[str, str] = {}
@@ -130,37 +179,27 @@ class PageFeeds:
 
     def open(self, market: str, symbol: str) -> LiveSymbol:
         """Subscribe the book and the trades of a symbol."""
-        spec, venue = self._venue.markets[market], self._venue
-        protocol = venue.protocol(market, endpoints(self._settings, market))
-        feed = MarketFeed(
-            protocol,
-            self._options,
-            dial=self._dial(),
-            report=lambda _cause, _sample: None,
-            events=NO_EVENTS,
-            trade_keys=venue.trade_keys,
-        )
-        depth = shown_depth(spec.depths, LEVELS) if spec.depths else 0
-        book = tape = None
-        if "orderbook" in spec.kinds:
-            frames = protocol.frames("orderbook", protocol.topics("orderbook", [symbol], depth))
-            book = BookReader(frames, venue.book_sides)
-        if read := venue.reader(market, "trades", lambda _cause, _sample: None, ("trades",)):
-            tape = TapeReader(read, venue.record_names.get("trades", {}))
-        live = LiveSymbol(feed, symbol, book, tape, depth)
-        live.entries = [{"name": name, "func": live.stream, "args": (kind,)} for kind, name in live.names().items()]
-        live.state_of = lambda name: self._states.get(name, "starting")
-        live.close = lambda: self._close(live)
+        venue = self._venue
         with self._lock:
-            if self._supervisor is None:
-                self._supervisor = Supervisor(self._entries, reconnect_delay_s=self._settings.reconnect_delay)
-            self._entries += live.entries
+            streams = self._markets.get(market) or self._streams_of(market)
+            has_book = "orderbook" in venue.markets[market].kinds
+            book = BookReader(streams.frames(symbol), venue.book_sides) if has_book else None
+            read = venue.reader(market, "trades", _ignore, ("trades",))
+            tape = TapeReader(read, venue.record_names.get("trades", {})) if read else None
+            live = LiveSymbol(book, tape, lambda kind: self._states.get(streams.names.get(kind, ""), "starting"))
+            live.close = lambda: self._close(market, symbol)
+            streams.put(symbol, live)
+            if market not in self._markets:
+                self._markets[market] = streams
+                self._entries += streams.entries
         self.tick()
         return live
 
     def tick(self) -> None:
         """Start, revive and end streams, and look at their states."""
         with self._lock:
+            if self._supervisor is None and self._entries:
+                self._supervisor = Supervisor(self._entries, reconnect_delay_s=self._settings.reconnect_delay)
             if self._supervisor is not None and not self._is_stopped:
                 self._supervisor.tick()
                 self._states = {status.name: status.state for status in self._supervisor.status()}
@@ -172,7 +211,28 @@ class PageFeeds:
             if self._supervisor is not None:
                 self._supervisor.stop(0.0)
 
-    def _close(self, live: LiveSymbol) -> None:
+    def _streams_of(self, market: str) -> MarketStreams:
+        protocol = self._venue.protocol(market, endpoints(self._settings, market))
+        feed = MarketFeed(
+            protocol,
+            self._options,
+            dial=self._dial(),
+            report=_ignore,
+            events=NO_EVENTS,
+            trade_keys=self._venue.trade_keys,
+        )
+        return MarketStreams(self._venue.markets[market], protocol, feed)
+
+    def _close(self, market: str, symbol: str) -> None:
         with self._lock:
-            self._entries[:] = [entry for entry in self._entries if entry not in live.entries]
+            streams = self._markets.get(market)
+            if streams is not None:
+                streams.put(symbol, None)
+                if not len(streams):
+                    del self._markets[market]
+                    self._entries[:] = [entry for entry in self._entries if entry not in streams.entries]
         self.tick()
+
+
+def _ignore(_cause: str, _sample: bytes) -> None:
+    """Report nothing: a Report."""

@@ -12,7 +12,7 @@ import msgspec
 
 from consumers.web.live.options import SymbolFeed
 
-SYMBOLS = 8  # at once: each takes two connections of the exchange's
+SYMBOLS = 8  # at once
 LINGER_S = 30.0  # after the last page has left
 LEVELS = 15  # of each side of a book
 TRADES = 100  # of a message

@@ -18,7 +18,7 @@ class Exchange:
     """What the streams of pages do, as the test wants it."""
 
     def __init__(self):
-        self.callbacks = {}
+        self.callbacks, self.symbols = {}, {}
         self.is_up = threading.Event()
         self.is_up.set()
         self.runs = []
@@ -30,7 +30,8 @@ class Exchange:
             market = protocol.market
 
             def run(self, kind, symbols, callback, *, depth=50):
-                exchange.runs.append((kind, symbols[0], depth))
+                exchange.runs.append((kind, depth))
+                exchange.symbols[kind] = symbols
                 if not exchange.is_up.is_set():
                     raise ConnectionError("down")
                 exchange.callbacks[kind] = callback
@@ -67,21 +68,26 @@ def states(feeds, live):
     return live.states()[:2]
 
 
-def book(kind="snapshot", bids=(("9", "1"),), asks=(("10", "2"),)):
-    body = {"s": "BTCUSDT", "b": bids, "a": asks, "u": 7, "seq": 8}
-    return json.dumps({"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 5, "data": body}).encode()
+def dump(message):
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def book(kind="snapshot", bids=(("9", "1"),), asks=(("10", "2"),), symbol="BTCUSDT"):
+    body = {"s": symbol, "b": bids, "a": asks, "u": 7, "seq": 8}
+    return dump({"topic": f"orderbook.50.{symbol}", "type": kind, "ts": 5, "data": body})
 
 
 def trade(number=1):
     row = {"T": number, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": "9.5", "i": str(number), "BT": False}
-    return json.dumps({"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 5, "data": [row]}).encode()
+    return dump({"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 5, "data": [row]})
 
 
-def test_a_symbol_is_streamed_by_two_threads_of_its_own(feeds, exchange):
+def test_a_market_is_streamed_by_two_threads_of_its_own(feeds, exchange):
     """Its book of the smallest depth that a page needs; live only once that is there."""
     live = feeds.open("linear", "BTCUSDT")
     wait_until(lambda: states(feeds, live) == ("connecting", "live"))
-    assert sorted(exchange.runs) == [("orderbook", "BTCUSDT", 50), ("trades", "BTCUSDT", 50)]
+    assert sorted(exchange.runs) == [("orderbook", 50), ("trades", 50)]
+    assert exchange.symbols["trades"] == ["BTCUSDT"]
     assert live.book(15, changed=False) is None
     exchange.callbacks["orderbook"](book())
     assert states(feeds, live) == ("live", "live")
@@ -132,15 +138,35 @@ def test_a_lost_connection_is_said_and_comes_back(feeds, exchange):
     wait_until(lambda: states(feeds, live) == ("live", "live"))
 
 
+def test_symbols_of_a_market_share_its_two_connections(feeds, exchange):
+    """Who turns through them costs no connects; each gets what is its own, until nobody looks at it any more."""
+    one, other = feeds.open("linear", "BTCUSDT"), feeds.open("linear", "ETHUSDT")
+    wait_until(lambda: len(exchange.callbacks) == 2)
+    deliver, symbols = exchange.callbacks["orderbook"], exchange.symbols["orderbook"]
+    assert symbols == ["BTCUSDT", "ETHUSDT"]
+    deliver(book(symbol="ETHUSDT", bids=[("3", "1")]))
+    deliver(book(symbol="XRPUSDT"))
+    assert one.book(15, changed=False) is None
+    assert other.book(15, changed=False).bids == [("3", "1")]
+    version = symbols.version
+    one.close()
+    assert (symbols, symbols.version > version) == (["ETHUSDT"], True)
+    again = feeds.open("linear", "BTCUSDT")
+    assert symbols == ["ETHUSDT", "BTCUSDT"]
+    deliver(book())
+    assert again.book(15, changed=False).bids == [("9", "1")]
+    assert one.book(15, changed=False) is None
+    assert len(exchange.runs) == 2
+
+
 def test_what_is_closed_leaves_nothing_behind(feeds, exchange):
-    """Neither a thread nor an entry; another symbol goes on."""
+    """Neither a thread nor an entry; another market goes on, and the same one begins anew."""
     one, other = feeds.open("linear", "BTCUSDT"), feeds.open("spot", "ETHUSDT")
     wait_until(lambda: len(page_threads()) == 4)
     one.close()
     wait_until(lambda: len(page_threads()) == 2)
-    assert {thread.name for thread in page_threads()} == {
-        "stream-page spot ETHUSDT orderbook",
-        "stream-page spot ETHUSDT trades",
-    }
+    assert {thread.name for thread in page_threads()} == {"stream-page spot orderbook", "stream-page spot trades"}
     other.close()
     wait_until(lambda: not page_threads())
+    live = feeds.open("linear", "BTCUSDT")
+    wait_until(lambda: states(feeds, live) == ("connecting", "live"))
