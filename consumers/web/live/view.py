@@ -133,7 +133,8 @@ class View:
 
     def _changed(self, start_ms: int) -> bytes | None:
         self._candles = None
-        message = self._message(start_ms, self._causes.of(*self.series[:2]))
+        is_open = self._own[start_ms].flags & OPEN  # then it has no reason yet, and comes every second
+        message = self._message(start_ms, () if is_open else self._causes.of(*self.series[:2]))
         if self._sent.get(start_ms) == message:
             return None
         self._sent[start_ms] = message

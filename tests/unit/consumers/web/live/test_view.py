@@ -164,3 +164,13 @@ def test_what_is_missing_of_history_is_said() -> None:
     view.take_past(replace(past(1, 1), candles=(), note="The exchange's REST API cannot be read now."))
     shown = read(view.candles())
     assert (shown["rows"], shown["note"]) == ([], "The exchange's REST API cannot be read now.")
+
+
+def test_an_open_candle_looks_for_no_causes() -> None:
+    """It comes every second, and causes are many where the network is bad."""
+
+    class Unasked(Causes):
+        def of(self, market: str, symbol: str) -> Any:
+            raise AssertionError("nobody needs them")
+
+    assert read(view_of(causes=Unasked(0)).opened(kline(1)))["row"][FLAGS] == OPEN
