@@ -279,6 +279,9 @@ class WebServer(BaseConsumer):
         self._requests += 1
         try:
             asked = HttpRequest.of(request)
+        except ValueError as error:
+            return HttpAnswer.text(HTTPStatus.BAD_REQUEST, str(error)).response()
+        try:
             route = route_of(self._options.routes, asked.path)
             if refusal := await self._access.check_route(connection, request, route):
                 return refusal
@@ -286,8 +289,6 @@ class WebServer(BaseConsumer):
             answer = route.handler(asked)
             if inspect.isawaitable(answer):
                 answer = await answer
-        except ValueError as error:
-            answer = HttpAnswer.text(HTTPStatus.BAD_REQUEST, str(error))
         except Exception:  # a handler's mistake costs its own request
             self._logger.exception("web_request_failed", path=path)
             answer = HttpAnswer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")

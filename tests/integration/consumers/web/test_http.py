@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 
 
 def fail(_request):
-    raise RuntimeError("a handler's mistake")
+    raise ValueError("a handler's mistake")
 
 
 async def later(request):
@@ -104,11 +104,13 @@ def test_routes_prefixes_queries_and_head(web):
     assert status == 404
     assert b"/livez" in body
     with capture_logs() as logs:
-        assert ask(worker, "/fails")[0] == 500
+        status, body, _ = ask(worker, "/fails")
+    assert (status, b"mistake" in body) == (500, False)
     assert [entry["path"] for entry in logs if entry["event"] == "web_request_failed"] == ["/fails"]
     status, _, headers = ask(worker, method="DELETE")
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert ask(worker, method="POST", body=b"x=1")[0] == 405
+    assert ask(worker, f"/?{'&'.join(f'a{n}=1' for n in range(100))}")[0] == 400
     assert ask(worker)[0] == 200
 
 
