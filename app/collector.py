@@ -53,6 +53,7 @@ from exchanges.universe.follower import Choice, follow_symbols
 from model.clock import now_ms
 from model.context import current
 from model.events import EventFanout
+from model.pacing import ThrottledLogger
 from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from network.report import describe_network
@@ -94,6 +95,7 @@ class Collector:
         `venue` takes the place of the exchange that `settings` name, `make_feed` that of what streams a market.
         """
         self._make_feed = make_feed
+        self._logger = ThrottledLogger(log)
         self.settings = settings
         self._subscribe = subscribe
         self._venue = venue or VENUES[settings.exchange]
@@ -190,19 +192,24 @@ class Collector:
         except ValueError as error:
             log.critical("streams_wrong", problem=str(error))
             return Exit.SETTINGS
-        self.health.tick()
+        self._observe(self.health.tick)
         gc.freeze()  # what lives as long as the process need not be looked through again and again
         return None
 
     def tick(self) -> Exit | None:
         """Follow STREAMS and the listing, revive streams; an exit code where a part is lost that the process needs."""
-        self.health.tick()
-        if self.alerts:
-            self.alerts.tick()
-        self.first_light.tick()
-        self.outages.tick()
+        alerts = (self.alerts.tick,) if self.alerts else ()
+        for look in (self.health.tick, *alerts, self.first_light.tick, self.outages.tick):
+            self._observe(look)
         self._problem = self._look_after()
         return self._problem
+
+    def _observe(self, look: Callable[[], object]) -> None:
+        """Call a part that watches the collection and takes no part in it: a mistake of its own must not end that."""
+        try:
+            look()
+        except Exception:
+            self._logger.exception("observer_failed")
 
     def _look_after(self) -> Exit | None:
         if (choice := self.symbols.take()) is not None:
@@ -251,8 +258,8 @@ class Collector:
         """Stop streams first, then drain the aggregator, then flush the outputs, under one deadline."""
         begin_s, limit_s = time.monotonic(), self.settings.stop_timeout
         streams_by_s, aggregator_by_s = begin_s + limit_s * STREAMS_SHARE, begin_s + limit_s * AGGREGATOR_SHARE
-        if self.alerts:
-            self.alerts.begin_stop(self._problem.reason if self._problem else None)
+        if alerts := self.alerts:
+            self._observe(lambda: alerts.begin_stop(self._problem.reason if self._problem else None))
         self.rest.stop()
         self.symbols.stop()
         self.page.stop()

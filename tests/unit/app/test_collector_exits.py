@@ -208,6 +208,25 @@ def test_a_stream_given_up_ends_with_6_and_is_logged_before(collect):
         assert collector.tick() is None
 
 
+@pytest.mark.parametrize("part", ["health", "alerts", "first_light", "outages"])
+def test_a_mistake_in_what_only_watches_ends_nothing(collect, monkeypatch, part):
+    """It is logged with its traceback; what comes after it is called all the same, at the stop too."""
+    collector, _ = collect(
+        RAW_STREAMS="none", ENABLE_KLINES_STREAM="false", ALERT_WEBHOOK="http://127.0.0.1:1/a", STOP_TIMEOUT="1"
+    )
+
+    def fail(*_):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(type(getattr(collector, part)), "tick", fail)
+    monkeypatch.setattr(type(collector.alerts), "begin_stop", fail)
+    with structlog.testing.capture_logs() as logs:
+        assert collector.tick() is None
+        assert collector.stop() == Exit.ASKED
+    assert [entry["exc_info"] for entry in logs if entry["event"] == "observer_failed"] == [True]
+    assert not collector.is_running
+
+
 def test_passed_deadline_ends_with_5(collect):
     """A thread that does not end is named."""
     is_over = threading.Event()
