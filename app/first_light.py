@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from app.options import kinds_of
-from app.outages import duration, named
+from app.outages import NAMES_MOST, duration, named
 from conf.settings import Settings
 from consumers.redis.channels import klines_channel, raw_channel, status_channel
 from exchanges.contract import Venue
@@ -21,6 +21,7 @@ from model.events import Connected, StatusEvent
 from model.intervals import parse_interval
 
 GATHER_S = 1.0  # streams that connect, or deliver first, within it are one line
+GATHER_MOST_S = 60.0  # the same of streams that connect one after the other
 SHOWN_MOST = 5  # symbols in a sentence
 TEST_NETWORK = ", its TEST network"
 
@@ -143,6 +144,7 @@ class FirstLight:
         self._delivering: dict[Class, float] = {}
         self._unlogged: list[Class] = []
         self._new_s = self._unlogged_s = 0.0
+        self._gather_s = GATHER_S
         self._has_klines = False
 
     def emit(self, event: StatusEvent, /) -> None:
@@ -158,7 +160,7 @@ class FirstLight:
         if self._silent:
             self._look_for_data(now_s)
         has_data = self._unlogged and (not self._silent or now_s - self._unlogged_s >= GATHER_S)
-        if self._new and (has_data or now_s - self._new_s >= GATHER_S):
+        if self._new and (has_data or now_s - self._new_s >= self._gather_s):
             self._log_connected()
         if has_data:
             self._log_delivering(now_s)
@@ -175,7 +177,9 @@ class FirstLight:
         for name, of, symbols in connected:
             if name in self._known:  # it is back, or has more symbols
                 continue
-            self._new_s = self._new_s if self._new else now_s
+            if not self._new:
+                self._gather_s = self._gather_s if now_s - self._new_s <= GATHER_MOST_S else GATHER_S
+                self._new_s = now_s
             self._new[name] = symbols
             self._known[name] = of
             if of not in self._delivering:
@@ -183,7 +187,8 @@ class FirstLight:
 
     def _log_connected(self) -> None:
         new, self._new = self._new, {}
-        streams = f"{len(new)} streams: " if len(new) > 1 else ""
+        self._gather_s = min(GATHER_MOST_S, 2 * self._gather_s)  # those that wait for their turn come one by one
+        streams = f"{len(new)} streams: " if 1 < len(new) <= NAMES_MOST else ""
         sentence = f"Connected {streams}{named(new)}."
         log.info("streams_connected", sentence=sentence, streams=sorted(new), symbols=sum(new.values()))
 
@@ -225,13 +230,14 @@ class StatusSentence:
         if klines := status.get("klines"):
             repaired = (status.get("repair") or {}).get("repaired", 0)
             parts.append(f"{klines['klines']:,} klines closed" + (f", {repaired:,} repaired" if repaired else ""))
-        parts += [_output(name, stats) for name, stats in status["consumers"].items()]
+        parts += [output_text(name, stats) for name, stats in status["consumers"].items()]
         if faults := status["faults"]:
             parts.append("faults: " + ", ".join(f"{cause} {count:,}" for cause, count in faults.items()))
         return f"{'; '.join(parts)}."
 
 
-def _output(name: str, stats: Mapping[str, Any]) -> str:
+def output_text(name: str, stats: Mapping[str, Any]) -> str:
+    """Return the figures of an output in a few words."""
     dropped = f", {stats['dropped']:,} dropped" if stats["dropped"] else ""
     behind = f", {stats['lag_s']:.0f} s behind" if stats["lag_s"] >= 1 else ""
     return f"{name} {stats['delivered']:,} sent{dropped}{behind}"

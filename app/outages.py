@@ -46,6 +46,7 @@ class _Outage:
     quiet_until_s: float = float("-inf")  # those that begin before it, and are over soon, are only counted
     series: int = 0  # how many came in a row, each soon after the one before
     held_back: int = 0
+    counted: dict[str, None] = field(default_factory=dict)  # the parts of those
 
     def fields(self) -> dict[str, Any]:
         """Return what every line of an outage has."""
@@ -174,6 +175,7 @@ class Outages:
         is_in_series = outage.since_s < outage.quiet_until_s
         if is_in_series and not outage.is_logged:
             outage.held_back += 1
+            outage.counted |= outage.seen
             return False
         is_soon = outage.since_s < outage.quiet_until_s + OUTAGE_LINES_S[0]
         outage.series = outage.series + 1 if is_soon else 0
@@ -191,11 +193,13 @@ class Outages:
     def _log_series(self, outage: _Outage, now_s: float) -> None:
         """Log how many short outages were counted, and go on to count for longer."""
         count, outage.held_back = outage.held_back, 0
+        parts, outage.counted = outage.counted, {}
         outage.series += 1
         outage.quiet_until_s = now_s + _quiet_s(outage.series)
         what = clipped(outage.problem.detail or outage.problem.meaning)
-        sentence = f"{_counted(count, 'short outage')} more since: {named(outage.seen)}; the last was {what}."
-        log.warning("outages_short", sentence=sentence, **outage.fields(), count=count, remedy=outage.problem.remedy)
+        sentence = f"{_counted(count, 'short outage')} more since then: {named(parts)}; the last was {what}."
+        fields = {**outage.fields(), "parts": sorted(parts)[:PARTS_MOST], "count_of_parts": len(parts)}
+        log.warning("outages_short", sentence=sentence, **fields, count=count, remedy=outage.problem.remedy)
 
 
 def sentence_of(problem: Problem, parts: Iterable[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import starmap
 
 import structlog
 
@@ -9,6 +10,7 @@ from app.collector import AGGREGATOR_SHARE, STREAMS_SHARE, lost_thread
 from app.descriptors import Descriptors
 from app.exits import Exit
 from app.figures import Figures
+from app.first_light import output_text
 from app.health import RelayHealth, health_routes
 from app.metrics_route import metrics_routes
 from app.options import WebParts, output_options
@@ -62,7 +64,9 @@ class OutputRelay:
 
     def log_status(self) -> None:
         """Log one line with the figures of all parts."""
-        log.info("status", relay=self.source.stats(), consumers=self.outputs.stats()["consumers"])
+        relay, consumers = self.source.stats(), self.outputs.stats()["consumers"]
+        parts = [f"{relay['received']:,} envelopes received", *starmap(output_text, consumers.items())]
+        log.info("status", sentence=f"{'; '.join(parts)}.", relay=relay, consumers=consumers)
 
     def stop(self) -> Exit:
         """Stop the source first, then the outputs, which write what they hold; one deadline for both."""

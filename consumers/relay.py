@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from consumers.redis.channels import klines_channel
-from consumers.redis.connection import BoundedParser, checked_handshake
+from consumers.redis.connection import BoundedParser, checked_handshake, remedy_of
 from consumers.redis.options import BACKOFF_CAP_S, BACKOFF_FIRST_S
 from model.clock import ThreadOwner, join_by
 from model.envelope import Envelope, read_envelope, read_klines
@@ -70,12 +70,18 @@ class Relay(ThreadOwner):
                 if self._stopping.is_set():
                     break
                 if (held := self._outages.down(time.monotonic())) is not None:
-                    log.warning("relay_down", error=str(error), error_type=type(error).__name__, held_back=held)
+                    self._log_down(error, held)
             except Exception:  # the thread's outermost loop: the next connection may be sound
                 self._logger.exception("relay_failed")
             self.down_since_s = self.down_since_s or time.monotonic()
             self._backoff.attempts += 1
             self._stopping.wait(self._backoff.delay_s())
+
+    def _log_down(self, error: Exception, held_back: int) -> None:
+        remedy = remedy_of(error)
+        sentence = f"The Redis that is relayed cannot be read: {str(error).rstrip('.')}. What to do: {remedy}."
+        fields = {"error": str(error), "error_type": type(error).__name__, "remedy": remedy}
+        log.warning("relay_down", sentence=sentence, **fields, held_back=held_back)
 
     def _subscribe(self) -> None:
         client = redis.Redis.from_url(
@@ -91,7 +97,8 @@ class Relay(ThreadOwner):
             self.connects += 1
             self.down_since_s = None
             if self._outages.up() or self.connects == 1:
-                log.info("relay_up", channels=self._channels)
+                sentence = f"Relaying {', '.join(self._channels)} of the Redis."
+                log.info("relay_up", sentence=sentence, channels=self._channels)
             while not self._stopping.is_set():
                 message = subscriber.get_message(timeout=LOOK_S)
                 if message is not None:

@@ -397,9 +397,8 @@ class Session:
         self._lost.difference_update(topics)
 
     def _apply(self, change: Change) -> None:
-        for topic, message in change.refused:
-            log.warning("topic_refused", topic=topic, market=self._protocol.market, message=message[:200])
         for topic, message in change.quarantined:
+            self._log_refused(topic, message[:200])
             self._events.quarantined(topic, message)
         if change.unsubscribed:
             self._mark_down(change.unsubscribed, self._link.last_frame_ms)
@@ -416,7 +415,7 @@ class Session:
         if self._outbox:
             self._send_requests(self._clock())
         self.prefix = self._frames.prefix if self._subscription.is_settled else NEVER
-        if change.refused:
+        if change.quarantined:
             self._warn_if_none_is_left()
 
     def _send_requests(self, now_s: float) -> None:
@@ -434,10 +433,19 @@ class Session:
             window.take(now_s) for window in (self._pacer, self._requests) if window
         )
 
+    def _log_refused(self, topic: str, message: str) -> None:
+        """Log a topic that is refused for the first time, not at every attempt."""
+        market = self._protocol.market
+        sentence = f"The exchange refuses {topic} of {market}: {message}. It is tried again every few minutes."
+        remedy = "see that the exchange lists its symbol, and write it as the exchange does"
+        log.warning("topic_refused", sentence=sentence, topic=topic, market=market, message=message, remedy=remedy)
+
     def _warn_if_none_is_left(self) -> None:
         """Log that no topic is left. The connection stays, because refused topics are tried again on it."""
         if self._subscription.is_settled and not self._subscription.active:
-            log.error("all_topics_refused", market=self._protocol.market, kind=self._about.kind)
+            market, kind = self._protocol.market, self._about.kind
+            sentence = f"A stream of {market} {kind} has no topic left that the exchange does not refuse."
+            log.error("all_topics_refused", sentence=sentence, market=market, kind=kind)
 
     def _send_mark(self, kind: Literal["up", "down"], topics: tuple[str, ...], at_ms: int) -> None:
         if self._mark is None or not topics:

@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import structlog
@@ -46,6 +47,7 @@ IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
 GOING_AWAY = 1001
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 PORTS_TRIED = 50  # the one of the settings, and those behind it
+SERVED = MappingProxyType({"/": "The page", "/readyz": "/readyz", "/metrics": "/metrics"})  # for a line of the log
 PORT_REMEDY = "end what listens there, or set WEBSOCKET_PORT to a free port; it is tried again"
 BIND_FIRST_S, BIND_CAP_S = 1.0, 60.0  # pauses between attempts to bind a port that is taken
 
@@ -184,7 +186,8 @@ class WebServer(BaseConsumer):
 
     def _log_listening(self, moved: dict[str, int]) -> None:
         options = self._options
-        what = "The page, /readyz and /metrics" if "/" in options.routes else "The web server"
+        served = [name for path, name in SERVED.items() if path in options.routes]
+        what = ", ".join(served) or "The web server"
         taken = f"; port {options.port} is taken" if moved else ""
         log.info(
             f"{options.name}_listening",

@@ -72,7 +72,7 @@ def test_a_good_start_and_an_outage_in_a_few_sentences(
     ws, rest = sim.ws_base.removeprefix("ws://"), sim.rest_url.removeprefix("http://")
     expected = [
         f"From bybit: {ws} and {rest}, directly.",
-        "The page, /readyz and /metrics at http://127.0.0.1:PORT/.",
+        "The page, /readyz, /metrics at http://127.0.0.1:PORT/.",
         "Collecting linear trades, orderbook, ticker, liquidations of 2 symbols (BTCUSDT, ETHUSDT).",
         f"To Redis at localhost:{valkey.port}: stream:bybit_trades, stream:bybit_orderbook, stream:bybit_ticker, "
         "stream:bybit_liquidations, stream:bybit_klines, stream:bybit_status.",

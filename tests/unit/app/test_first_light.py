@@ -101,6 +101,22 @@ def test_streams_that_connect_together_are_one_line(start, lines):
     assert line["event"] == "streams_connected"
 
 
+def test_streams_that_wait_for_their_turn_are_a_few_lines(start, lines):
+    """A connect budget lets forty connect within a minute or two; one of an hour later is told at once."""
+    for number in range(40):
+        start.connect(f"Trades_linear_{number}")
+        for _ in range(12):
+            start.tick()
+    start.tick(60)
+    assert len(lines) <= 7
+    assert sum(len(line["streams"]) for line in lines) == 40
+    start.tick(3600)
+    start.connect("Ticker_linear_1")
+    start.tick()
+    start.tick(GATHER_S)
+    assert lines[-1]["streams"] == ["Ticker_linear_1"]
+
+
 def test_the_first_data_of_all_is_told_at_once(start, lines):
     """When every market and kind delivers."""
     start.connect("Trades_linear_1", "Trades_linear_2", "Ticker_linear_1")
