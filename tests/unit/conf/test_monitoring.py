@@ -48,6 +48,20 @@ def test_every_alert_says_what_is_and_what_to_do():
     assert len(set(names)) == len(names)
 
 
+def test_log_lines_that_alerts_name_are_written_at_the_usual_level():
+    """Or somebody looks for what is not there."""
+    top = FOLDER.parents[2]
+    code = "".join(
+        path.read_text() for package in ("aggregation", "app", "streams") for path in (top / package).rglob("*.py")
+    )
+    texts = " ".join(rule["annotations"]["description"] for rule in rules())
+    named = {name for line in re.findall(r"[Ll]og lines? [^.:]*", texts) for name in re.findall(r'"([a-z_]+)"', line)}
+
+    assert {"ended", "kline_differs"} <= named
+    written = {name for name in named if re.search(rf'\.(?:info|warning|error|critical)\(\s*"{name}"', code)}
+    assert named - written == set()
+
+
 def test_an_alert_waits_longer_than_one_scrape_misses():
     """What lasts no longer than a reconnect wakes nobody: a wait, or a window over many scrapes."""
     for rule in rules():
