@@ -32,8 +32,12 @@ const picker = new Picker(
 // -- what is viewed ----------------------------------------------------------------------------------------------------
 
 function readHash() {
-  const [market, symbol, interval] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  return { market, symbol, interval };
+  try {
+    const [market, symbol, interval] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    return { market, symbol, interval };
+  } catch {
+    return {}; // a lone %: the address was cut off
+  }
 }
 
 /** Fill in what a wish leaves open, and what is not there; null where nothing is collected. */
