@@ -132,6 +132,7 @@ class PageHub:
             names = ", ".join(each.name for each in spec.intervals)
             raise ValueError(f"{market} has no interval {interval_name[:20]!r}, but {names or 'none'}")
         series = market, symbol, interval.name
+        watch = self._watches.join(market, symbol)  # what it raises leaves all as it was
         before = self._sessions[session]
         view = self._views.get(series)
         if view is None:
@@ -140,7 +141,6 @@ class PageHub:
             self._read(view)
         view.pages += 1
         self._sessions[session] = view
-        watch = self._watches.join(market, symbol)
         self._leave(before)
         self._follow_views()
         client, pair = session.client, f"{market}:{symbol}"

@@ -60,6 +60,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.feeds: dict[str, Feed] = {}
+        self.refused: set[str] = set()
         self.reads: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -86,6 +87,8 @@ class Collector:
         return PageMarket(symbols, INTERVALS, ("trades",), klines=True, has_book=True, has_tape=True)
 
     def watch(self, _market: str, symbol: str) -> Feed:
+        if symbol in self.refused:
+            raise ValueError(f"no feed of {symbol}")
         return self.feeds.setdefault(symbol, Feed())
 
     def read(self, _market: str, symbol: str, interval: Interval, from_ms: int, until_ms: int) -> Past:
@@ -211,6 +214,20 @@ def test_another_view_takes_the_place_of_the_one_before(collector: Collector) ->
         collector.klines.put("linear", [msgspec.structs.replace(one, interval=60 * MINUTE_MS, timestamp=hour_ms)])
         page.wait_for("candle", since=seen)
         assert [(each["symbol"], each["interval"]) for each in page.of("candle", seen)] == [("ETHUSDT", "1h")]
+
+
+def test_a_symbol_whose_feed_cannot_be_opened_is_said_and_leaves_nothing_behind(collector: Collector) -> None:
+    """The page goes on with what it had, and is forgotten when it is closed."""
+    collector.refused = {"XRPUSDT"}
+    with collector.page() as page:
+        page.view("BTCUSDT")
+        page.send(op="view", market="linear", symbol="XRPUSDT", interval="1m")
+        page.wait_for("error", lambda each: each["text"] == "no feed of XRPUSDT")
+        seen = len(page.messages)
+        collector.klines.put("linear", [at(0), at(0, symbol="XRPUSDT")])
+        page.wait_for("candle", lambda each: each["symbol"] == "BTCUSDT", seen)
+    wait_until(lambda: not len(collector.hub) and not collector.server.counters()["clients"])
+    assert collector.klines.viewed == {}
 
 
 @pytest.mark.parametrize("message", ["", "{", "[]", "1", '{"op":7}', '{"op":"view","market":[]}', "[" * 5_000])
