@@ -74,6 +74,7 @@ def url(sim, subscriber, valkey, tmp_path_factory):
     settings |= {"BYBIT_WS_URL": sim.ws_url(), "BYBIT_REST_URL": sim.rest_url}
     if IMAGES:
         settings |= {"RAW_STREAMS": "trades,orderbook,ticker,liquidations", "KLINE_INTERVALS": "1m,5m,15m,1h,4h,1d"}
+        settings |= {"RECONNECT_DELAY": 1, "SOCKET_POOL_SIZE": 400}  # two outages are within the budget of connects
     with CollectorProcess(tmp_path_factory.mktemp("collector"), **settings) as collector:
         wait_until(lambda: subscriber.received["stream:bybit_klines"], 120)
         yield f"http://127.0.0.1:{port}/"
