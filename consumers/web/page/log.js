@@ -65,19 +65,18 @@ class Entry {
   constructor(event) {
     this.key = GROUPED.has(event.event) ? [event.event, event.market, event.kind, event.how, event.final].join() : null;
     this.event = event;
-    this.startMs = event.ts;
   }
 
   /** Take one more event in; false where it is another matter. */
   takes(event, key) {
-    if (!key || key !== this.key || Math.abs(event.ts - this.startMs) > GROUP_MS) return false;
+    if (!key || key !== this.key || Math.abs(event.ts - this.event.ts) > GROUP_MS) return false;
     const both = [this.event, event];
     const [known, more] = both.map((each) => each.symbols || []);
     if (more.some((symbol) => known.includes(symbol))) return false; // the same of a symbol again is news
     const unnamed = both.map((each) => Math.max(0, (each.symbols_total || 0) - (each.symbols || []).length));
     const symbols = [...known, ...more];
     const times = (name) => both.map((each) => each[name]).filter(Boolean);
-    this.event = { ...this.event, symbols, symbols_total: symbols.length + unnamed[0] + unnamed[1], ts: event.ts };
+    this.event = { ...this.event, symbols, symbols_total: symbols.length + unnamed[0] + unnamed[1] };
     if (this.event.topic !== event.topic) delete this.event.topic;
     if (this.event.reason !== event.reason) delete this.event.reason;
     if (times("from").length) this.event.from = Math.min(...times("from"));

@@ -39,15 +39,15 @@ export class Strip {
     }
     if (message.aggregator) {
       const { queue } = message.aggregator;
-      show("queue", "Kline queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
+      show("queue", "Queue", count(queue), queue > WAITING ? "warn" : "", "Messages of trades that wait to be counted");
     }
     for (const each of message.outputs || []) {
       const said = [each.up ? "up" : "down"];
       if (each.queue) said.push(`${compact(each.queue)} waiting`);
       if (each.dropped) said.push(`${compact(each.dropped)} lost`);
-      show(`output ${each.name}`, `Output ${each.name}`, said.join(" · "),
+      show(`output ${each.name}`, each.name, said.join(" · "),
         each.up ? (each.dropped || each.queue > WAITING ? "warn" : "") : "bad",
-        `${count(each.queue)} messages wait, ${count(each.dropped)} were dropped since the start`);
+        `Output ${each.name}: ${count(each.queue)} messages wait, ${count(each.dropped)} were dropped since the start`);
     }
     if (message.klines) {
       const { closed, incomplete, revised } = message.klines;
@@ -58,7 +58,7 @@ export class Strip {
     }
     if (message.audit) {
       const { compared, different, last_ms: lastMs } = message.audit;
-      const last = lastMs ? ` · ${clock(lastMs)}` : "";
+      const last = lastMs ? ` · ${clock(lastMs).slice(0, 5)}` : "";
       const equal = `${compact(compared - different)} equal`;
       show("audit", "Audit", !compared ? "not yet" : different ? `${compact(different)} differ · ${equal}` : equal + last,
         different ? "bad" : "", `${count(compared)} candles compared with the exchange's own, ${count(different)} different`);
