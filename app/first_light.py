@@ -22,6 +22,7 @@ from model.intervals import parse_interval
 
 GATHER_S = 1.0  # streams that connect, or deliver first, within it are one line
 GATHER_MOST_S = 60.0  # the same of streams that connect one after the other
+LOOK_SHARE, LOOK_MOST_S = 1 / 60, 10.0  # of the time since the start: how long until the next look; and at most
 SHOWN_MOST = 5  # symbols in a sentence
 TEST_NETWORK = ", its TEST network"
 
@@ -144,7 +145,7 @@ class FirstLight:
         self._delivering: dict[Class, float] = {}
         self._unlogged: list[Class] = []
         self._new_s = self._unlogged_s = 0.0
-        self._gather_s = GATHER_S
+        self._gather_s, self._look_due_s = GATHER_S, float("-inf")
         self._has_klines = False
 
     def emit(self, event: StatusEvent, /) -> None:
@@ -157,18 +158,15 @@ class FirstLight:
         """Log what was seen for the first time since the last call. Main thread."""
         now_s = self._clock()
         self._take_connected(now_s)
-        if self._silent:
+        if now_s >= self._look_due_s:
+            self._look_due_s = now_s + min(LOOK_MOST_S, LOOK_SHARE * (now_s - self._begun_s))
             self._look_for_data(now_s)
+            self._look_for_klines(now_s)
         has_data = self._unlogged and (not self._silent or now_s - self._unlogged_s >= GATHER_S)
         if self._new and (has_data or now_s - self._new_s >= self._gather_s):
             self._log_connected()
         if has_data:
             self._log_delivering(now_s)
-        if not self._has_klines and (count := self._klines()):
-            self._has_klines = True
-            after_s = now_s - self._begun_s
-            sentence = f"The first klines have closed ({count:,}), {duration(after_s)} after the start."
-            log.info("first_klines_closed", sentence=sentence, count=count, after_s=round(after_s, 1))
 
     def _take_connected(self, now_s: float) -> None:
         with self._lock:
@@ -192,8 +190,16 @@ class FirstLight:
         sentence = f"Connected {streams}{named(new)}."
         log.info("streams_connected", sentence=sentence, streams=sorted(new), symbols=sum(new.values()))
 
+    def _look_for_klines(self, now_s: float) -> None:
+        if self._has_klines or not (count := self._klines()):
+            return
+        self._has_klines = True
+        after_s = now_s - self._begun_s
+        sentence = f"The first klines have closed ({count:,}), {duration(after_s)} after the start."
+        log.info("first_klines_closed", sentence=sentence, count=count, after_s=round(after_s, 1))
+
     def _look_for_data(self, now_s: float) -> None:
-        messages = self._messages()
+        messages = self._messages() if self._silent else {}
         for of in {of for name, of in self._known.items() if messages.get(name)} & self._silent:
             self._silent.discard(of)
             self._delivering[of] = now_s

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from app.first_light import GATHER_S, FirstLight, Plan, StatusSentence, log_plan, log_source
+from app.first_light import GATHER_S, LOOK_MOST_S, FirstLight, Plan, StatusSentence, log_plan, log_source
 from exchanges.registry import VENUES
 from model.events import Connected, Disconnected
 from tests.support.clock import FakeClock
@@ -136,7 +136,7 @@ def test_what_is_silent_is_named_and_told_when_it_comes(start, lines):
     start.tick(GATHER_S)
     start.tick(3600)
     start.messages["Liquidations_linear_1"] = 1
-    start.tick()
+    start.tick(LOOK_MOST_S)
     assert [line["sentence"] for line in lines if line["event"] == "streams_delivering"] == [
         "First data of linear trades; nothing yet of linear liquidations.",
         "First data of linear liquidations.",
@@ -145,11 +145,11 @@ def test_what_is_silent_is_named_and_told_when_it_comes(start, lines):
 
 def test_the_first_closed_klines_are_told_once(start, lines):
     """With how long it took."""
-    start.tick(59.75)
+    start.tick(59)
     start.klines = 8
-    start.tick()
+    start.tick(1)
     start.klines = 16
-    start.tick()
+    start.tick(1)
     (line,) = lines
     assert line["sentence"] == "The first klines have closed (8), 60 s after the start."
 

@@ -108,6 +108,27 @@ def test_console_format_is_readable(printed):
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize(("no_color", "has_colors"), [("", True), ("1", False)])
+def test_auto_is_for_a_person_on_a_terminal_and_json_in_the_file(tmp_path, printed, monkeypatch, no_color, has_colors):
+    """In colours, unless NO_COLOR is set."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    configure_logging("info", "auto", tmp_path / "log")
+    structlog.get_logger().warning("lost", sentence="It is lost.", cause="x")
+    line = printed()
+    assert line.endswith("It is lost.\n")
+    assert ("\x1b" in line) is has_colors
+    entry = json.loads((tmp_path / "log").read_text())
+    assert (entry["event"], entry["cause"], "sentence" in entry) == ("lost", "x", False)
+
+
+def test_auto_is_json_where_no_terminal_is(lines):
+    """A service's log is read by programs."""
+    configure_logging("info")
+    structlog.get_logger().info("x", sentence="It is.")
+    assert [line["event"] for line in lines()] == ["x"]
+
+
 def test_percent_format_of_a_legacy_system(printed):
     """LOG_FORMAT as in an earlier system's .env."""
     configure_logging("info", "%(asctime)s - %(name)s - %(levelname)s - %(message)s")
