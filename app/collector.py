@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 
 NONE_LISTED = "none is listed as the settings ask for"
 UNREADABLE = "what the exchange lists cannot be read, and that is needed here"
+AWAITED = "Waiting for what the exchange lists, a minute at most: nothing can be collected without it."
+LISTING_SOON_S = 2.0  # the answer of a listing comes sooner, where it comes
 STREAMS_SHARE, AGGREGATOR_SHARE = 0.4, 0.6  # of the stop deadline: when they must be done; the outputs have the rest
 
 log = structlog.get_logger()
@@ -157,7 +159,10 @@ class Collector:
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Read the exchange's listing and choose the symbols to stream; an exit code where there are none."""
         self.symbols.start()
-        is_known = self.symbols.wait(stop=stop)
+        is_known = self.symbols.wait(limit_s=LISTING_SOON_S, stop=stop)
+        if not is_known and self.symbols.needs_listing and not (stop and stop.is_set()):
+            log.info("symbols_awaited", sentence=AWAITED)
+            is_known = self.symbols.wait(stop=stop)
         self.follow(self.symbols.choice)
         is_lacking = not is_known and self.symbols.needs_listing
         if (stop and stop.is_set()) or (any(self.symbols.choice.values()) and not is_lacking):
@@ -174,7 +179,10 @@ class Collector:
         self.outputs.start_web()
         if problem := self.choose_symbols(stop):
             return problem
-        log_plan(Plan.of(self.settings, self._venue, self._followed), now_ms())
+        plan = Plan.of(self.settings, self._venue, self._followed)
+        self.first_light.expect(plan.classes)
+        if not (stop and stop.is_set()):
+            log_plan(plan, now_ms())
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
         if self.alerts:
             self.alerts.start()

@@ -20,7 +20,8 @@ from exchanges.contract import Venue
 from model.events import Connected, StatusEvent
 from model.intervals import parse_interval
 
-GATHER_S = 1.0  # streams that connect, or deliver first, within it are one line
+GATHER_S = 1.0  # streams that connect within it are one line
+GATHER_DATA_S = 3.0  # the same of what delivers first
 GATHER_MOST_S = 60.0  # the same of streams that connect one after the other
 LOOK_SHARE, LOOK_MOST_S = 1 / 60, 10.0  # of the time since the start: how long until the next look; and at most
 SHOWN_MOST = 5  # symbols in a sentence
@@ -42,6 +43,11 @@ class Plan:
     channels: Sequence[str]
     outputs: Sequence[str]
     intervals: Sequence[str]
+
+    @property
+    def classes(self) -> list[Class]:
+        """Every market and kind of which there are symbols."""
+        return [(market, kind) for market, kinds in self.kinds.items() if self.symbols[market] for kind in kinds]
 
     @classmethod
     def of(cls, settings: Settings, venue: Venue, symbols: Mapping[str, Sequence[str]]) -> "Plan":
@@ -148,6 +154,10 @@ class FirstLight:
         self._gather_s, self._look_due_s = GATHER_S, float("-inf")
         self._has_klines = False
 
+    def expect(self, classes: Iterable[Class]) -> None:
+        """Wait for the first data of these, too: before any of their streams is connected."""
+        self._silent.update(classes)
+
     def emit(self, event: StatusEvent, /) -> None:
         """Take an event; of a stream that is connected for the first time. Any thread."""
         if isinstance(event, Connected) and event.stream and event.market and event.kind:
@@ -162,7 +172,7 @@ class FirstLight:
             self._look_due_s = now_s + min(LOOK_MOST_S, LOOK_SHARE * (now_s - self._begun_s))
             self._look_for_data(now_s)
             self._look_for_klines(now_s)
-        has_data = self._unlogged and (not self._silent or now_s - self._unlogged_s >= GATHER_S)
+        has_data = self._unlogged and (not self._silent or now_s - self._unlogged_s >= GATHER_DATA_S)
         if self._new and (has_data or now_s - self._new_s >= self._gather_s):
             self._log_connected()
         if has_data:

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 CONNECTS = 450  # where no venue says what its exchange allows
 WINDOW_S = 300.0
 MAX_WAIT_SLICE_S = 1.0  # a waiter tries again at least this often: the breaker may open while it waits
+LOGGED_WAIT_S = 2.0  # shorter waits are those of any start with many streams
 DESCRIPTOR_WAIT_S = 1.0  # how often a stream that waits for a descriptor tries again
 
 
@@ -77,12 +78,14 @@ class ConnectBudget:
             entry.blocked_until_s = max(entry.blocked_until_s, self._clock() + seconds)
 
     def _log_wait(self, host: str, wait_s: float) -> None:
-        """Log that a connect waits, once in a while for all; where the host has refused us, its outage is logged."""
+        """Log that a connect waits long, once in a while for all; after a refusal the outage is logged instead."""
         with self._lock:
             now_s = self._clock()
-            is_due = self._hosts[host].blocked_until_s <= now_s and self._throttle.allow(host, now_s) is not None
+            is_its_limit = wait_s >= LOGGED_WAIT_S and self._hosts[host].blocked_until_s <= now_s
+            is_due = is_its_limit and self._throttle.allow(host, now_s) is not None
         if is_due:
-            log.info("connect_waits_for_budget", host=host, wait_s=round(wait_s, 1))
+            sentence = f"The next connect to {host} waits for {wait_s:.0f} s: the exchange allows no more at a time."
+            log.info("connect_waits_for_budget", sentence=sentence, host=host, wait_s=round(wait_s, 1))
 
 
 def lowest_free() -> int:
