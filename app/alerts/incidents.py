@@ -56,7 +56,7 @@ class Member:
         if subject.is_gone or subject.is_down:
             return subject.is_gone
         up_s = now_s - subject.up_s
-        if self.is_flapping or subject.kind != "trades":
+        if self.is_flapping or not subject.is_trades:
             return up_s >= (STEADY_S if self.is_flapping else settle_s)
         span_ms = self.span_ms(clock_of)
         return up_s >= settle_s and losses.is_settled(str(subject.market), subject.symbols, span_ms, up_s)
@@ -86,7 +86,8 @@ def groups_of(members: Iterable[Member]) -> list[list[Member]]:
     """The members told in one sentence: streams by class, everything else alone."""
     groups: dict[object, list[Member]] = {}
     for member in members:
-        groups.setdefault(member.subject.class_key or member.subject.key, []).append(member)
+        key = member.subject.key
+        groups.setdefault((key.type, member.subject.class_key or key), []).append(member)
     return list(groups.values())
 
 
@@ -108,9 +109,9 @@ class Sentences:
         self._losses = losses
 
     def title(self, groups: Sequence[Sequence[Member]], down: str) -> str:
-        """A few words about all, or about streams and outputs where others are with them; `down`: what they are."""
+        """A few words about all, without states where others are with them; `down`: what they are."""
         subjects = [group[0].subject for group in groups]
-        first = [each for each in subjects if each.key.type in ("stream", "output")] or subjects
+        first = [each for each in subjects if each.key.type != "state"] or subjects
         return words.capitalized(words.listed(dict.fromkeys(map(words.label, first)))) + down
 
     def begun(self, groups: Iterable[Sequence[Member]]) -> list[str]:
@@ -159,7 +160,7 @@ class Sentences:
         first = group[0].subject
         if first.key.type == "output":
             return f": {words.output_loss(first.figures)}"
-        if first.kind != "trades":
+        if not first.is_trades:
             return ""
         spans_ms = [member.span_ms(self._clock_of) for member in group]
         span_ms = min(begin for begin, _ in spans_ms), max(end for _, end in spans_ms)

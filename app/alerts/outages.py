@@ -13,7 +13,7 @@ from model.events import NOT_WANTED, STOPPED, Connected, Disconnected, SinkDown,
 FLAPPING_S = 600.0  # outages within so long count together
 FLAPS = 5  # so many of them are flapping: each may be too short to be told
 
-SubjectType = Literal["stream", "output", "disk", "state"]
+SubjectType = Literal["stream", "silence", "output", "disk", "state"]
 
 
 class Key(NamedTuple):
@@ -28,14 +28,15 @@ class Problem(NamedTuple):
 
     text: str
     since_s: float | None = None
+    class_key: tuple[str, str] | None = None  # market and kind of the data that it is about
 
 
 @dataclass(eq=False)
 class Subject:
     """Something that is up or down. `after_s`: how long it is down before that is told.
 
-    Of a stream `market` and `kind` are those of its data, of anything else None. `figures`: what an output lost in the
-    outages since they were set to nothing.
+    Of a stream, and of the silence of a class of them, `market` and `kind` are those of the data. `figures`: what an
+    output lost in the outages since they were set to nothing.
     """
 
     key: Key
@@ -47,6 +48,7 @@ class Subject:
     is_down: bool = False
     is_gone: bool = False  # not wanted any more: it counts as up
     since_s: float = 0.0  # of the present outage, or of the last one
+    seen_s: float = 0.0  # when that was known
     up_s: float = 0.0  # when the last outage ended
     outages: int = 0
     missed_s: float | None = None  # when the last outage began, where it was long enough to be told and was not yet
@@ -55,8 +57,13 @@ class Subject:
 
     @property
     def class_key(self) -> tuple[str, str] | None:
-        """The market and kind of a stream."""
+        """The market and kind of the data."""
         return (self.market, self.kind) if self.market and self.kind else None
+
+    @property
+    def is_trades(self) -> bool:
+        """Whether it is a stream of trades, whose outages cost candles."""
+        return self.key.type == "stream" and self.kind == "trades"
 
     def is_due(self, now_s: float) -> bool:
         """Whether an outage is to be told."""
@@ -68,11 +75,11 @@ class Subject:
             self.begins_s.popleft()
         return len(self.begins_s) >= FLAPS
 
-    def went_down(self, since_s: float, reason: str) -> None:
+    def went_down(self, since_s: float, reason: str, now_s: float) -> None:
         """Record the beginning of an outage; of one that goes on only its newest reason."""
         self.reason = reason or self.reason
         if not self.is_down:
-            self.is_down, self.is_gone, self.since_s = True, False, since_s
+            self.is_down, self.is_gone, self.since_s, self.seen_s = True, False, since_s, now_s
             self.outages += 1
             self.begins_s.append(since_s)
 
@@ -108,7 +115,7 @@ class Outages:
                 self._disconnected(name, event, reason, now_s)
             case SinkDown(sink=name, reason=reason, from_ms=from_ms):
                 before_s = max(0.0, (now_ms - from_ms) / 1000) if from_ms else 0.0
-                self._subject(Key("output", name)).went_down(now_s - before_s, reason)
+                self._subject(Key("output", name)).went_down(now_s - before_s, reason, now_s)
             case SinkUp(sink=name):
                 subject = self._subject(Key("output", name))
                 for figure in ("lost", "raw_dropped", "klines_waiting"):
@@ -120,7 +127,9 @@ class Outages:
         """Take what is wrong now of everything of one type that is looked at, by names."""
         for name, problem in problems.items():
             since_s = now_s if problem.since_s is None else min(problem.since_s, now_s)
-            self._subject(Key(type_, name), after_s).went_down(since_s, problem.text)
+            subject = self._subject(Key(type_, name), after_s)
+            subject.market, subject.kind = problem.class_key or (None, None)
+            subject.went_down(since_s, problem.text, now_s)
         for key, subject in self.subjects.items():
             if key.type == type_ and key.name not in problems:
                 subject.came_up(now_s)
@@ -156,20 +165,28 @@ class Outages:
             self._dismiss(subject, now_s)
         else:
             subject.symbols = symbols or subject.symbols
-            subject.went_down(now_s, reason)
-            if subject.begins_s and subject.begins_s[-1] == now_s and _is_covered(subject, self._brought()):
-                subject.begins_s.pop()
+            subject.went_down(now_s, reason, now_s)
+            is_new = subject.begins_s and subject.begins_s[-1] == now_s
+            if is_new and (self._is_silent(subject) or _is_covered(subject, self._brought())):
+                subject.begins_s.pop()  # a silent connection is opened anew again and again: that is told
 
     def _dismiss(self, subject: Subject, now_s: float) -> None:
         """End the outage of a stream that is not wanted any more; where it was long, that was true until now."""
         subject.came_up(now_s)
         subject.is_gone = True
 
+    def _is_silent(self, subject: Subject) -> bool:
+        """Whether the class of a stream is silent."""
+        return any(
+            each.is_down and each.key.type == "silence" and each.class_key == subject.class_key
+            for each in self.subjects.values()
+        )
+
     def _brought(self) -> dict[tuple[str, str], set[str]]:
         """The symbols that streams bring now, by class."""
         brought: dict[tuple[str, str], set[str]] = {}
         for each in self.subjects.values():
-            if each.class_key and not (each.is_down or each.is_gone):
+            if each.key.type == "stream" and each.class_key and not (each.is_down or each.is_gone):
                 brought.setdefault(each.class_key, set()).update(each.symbols)
         return brought
 

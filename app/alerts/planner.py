@@ -19,6 +19,7 @@ from model.events import Delisted, Listed, StatusEvent
 from model.records import Kline
 
 GROUP_S = 30.0  # what goes down within so long is told together: a dead network is noticed by time-outs, not at once
+GATHER_S = 5.0  # what is seen later than it began, as silence is, waits so long for others; at most ALERT_AFTER
 SETTLE_S = 10.0  # so long something is up before that is told, at most ALERT_AFTER
 PARTIAL_S = 60.0  # so long after something is back that is told although other parts of the incident are not
 
@@ -118,7 +119,7 @@ class AlertPlanner:
         rest = [each for each in incident.members if each not in over]
         if not rest:
             groups = groups_of(over)
-            back = " back" if all(each.subject.key.type in ("stream", "output") for each in over) else ": over"
+            back = " back" if {each.subject.key.type for each in over} <= {"stream", "silence", "output"} else ": over"
             return [self._end(incident, say.title(groups, back), "\n".join(say.ended(groups)))]
         is_allowed = self._quota.allows(now_s, len(self.incidents))
         if is_allowed and any(now_s - each.subject.up_s >= PARTIAL_S for each in over):
@@ -161,6 +162,8 @@ class AlertPlanner:
         """Whether to wait, for what goes down together to be told together; not where something is up again."""
         if any(each.missed_s is not None for each in due):
             return False
+        if any(self._now_s - each.seen_s < min(GATHER_S, each.after_s) for each in due):
+            return True
         down = [each.since_s + each.after_s for each in due if each.is_due(self._now_s)]
         until_s = min([*down, *(each.begins_s[FLAPS - 1] for each in due if not each.is_due(self._now_s))]) + GROUP_S
         if not down:
@@ -177,13 +180,13 @@ class AlertPlanner:
         spared = [
             Outage(str(each.market), each.symbols, self._clock_of(each.since_s))
             for each in self.outages.subjects.values()
-            if each.kind == "trades" and each.is_down
+            if each.is_trades and each.is_down
         ]
         spared += [
             Outage(str(each.subject.market), each.subject.symbols, self._clock_of(each.begin_s))
             for incident in self.incidents
             for each in incident.members
-            if each.subject.kind == "trades"
+            if each.subject.is_trades
         ]
         for lost in self.losses.take_lasting(spared, self._now_s):
             self._notes.add("candles", lost, self._now_s)

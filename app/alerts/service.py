@@ -30,7 +30,6 @@ EVENTS_MOST = 20_000  # waiting for main; it takes them four times a second
 STOP_S = 2.0  # so long a stop waits for messages at most
 LASTED_S = 600.0  # a process that ended sooner was restarted by what will restart it again and again
 STATES = {  # reasons of app/health.py that no event tells
-    "stream_silent": "no data of",
     "aggregator_behind": "klines behind",
     "clock_unknown": "exchange's time not known",
 }
@@ -128,7 +127,9 @@ class AlertService:
         self._take_waiting()
         self._begin_disk_look(now_s)
         self._planner.look("disk", {name: Problem(text) for name, text in self._full.items()}, now_s)
-        self._planner.look("state", self._states(now_s), now_s)
+        reasons, at_ms = self._sources.reasons(), now_ms()
+        self._planner.look("state", self._states(reasons, now_s, at_ms), now_s)
+        self._planner.look("silence", self._silences(reasons, now_s, at_ms), now_s)
         self._look_at_audit(now_s)
         self._send(self._planner.step(now_s, now_ms(), self._sources.streams))
 
@@ -169,19 +170,23 @@ class AlertService:
             if self._sender:
                 self._sender.put(alert)
 
-    def _states(self, now_s: float) -> dict[str, Problem]:
-        """What else is wrong. A silent class whose connection is opened anew for that is silent still."""
-        known, found, at_ms = self._planner.outages.subjects, {}, now_ms()
-        for each in self._sources.reasons():
-            what = str(each["what"])
-            name = STATES.get("stream_silent" if each["reason"] == "stream_down" else each["reason"])
-            if name is None:
-                continue
-            if each["reason"] in ("stream_silent", "stream_down"):
-                name = f"{name} {what.partition(':')[0]}"
-            is_new = not ((subject := known.get(Key("state", name))) and subject.is_down)
-            if each["reason"] != "stream_down" or not is_new:
-                found[name] = Problem(what, now_s - (at_ms - each["since"]) / 1000)
+    def _states(self, reasons: Reasons, now_s: float, at_ms: int) -> dict[str, Problem]:
+        """What is wrong that no event tells, but for silence."""
+        return {
+            STATES[each["reason"]]: Problem(str(each["what"]), now_s - (at_ms - each["since"]) / 1000)
+            for each in reasons
+            if each["reason"] in STATES
+        }
+
+    def _silences(self, reasons: Reasons, now_s: float, at_ms: int) -> dict[str, Problem]:
+        """The classes that are silent. One whose connection is opened anew for that is silent still."""
+        known, found = self._planner.outages.subjects, {}
+        for each in reasons:
+            name, _, text = str(each["what"]).partition(": ")
+            is_silent = (subject := known.get(Key("silence", name))) is not None and subject.is_down
+            if each["reason"] == "stream_silent" or (each["reason"] == "stream_down" and is_silent):
+                market, _, kind = name.partition(" ")
+                found[name] = Problem(text, now_s - (at_ms - each["since"]) / 1000, (market, kind))
         return found
 
     def _look_at_audit(self, now_s: float) -> None:

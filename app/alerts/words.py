@@ -7,8 +7,14 @@ from app.alerts.losses import Cost, Lost
 from app.alerts.outages import Subject
 
 KINDS = {"orderbook": "order books", "ticker": "tickers"}  # others as they are called
-DOWN = {"stream": " down", "output": " down", "disk": " nearly full", "state": ""}  # of a state the name says it
-UP = {"stream": "back", "output": "back", "disk": "has space again", "state": "over"}
+DOWN = {  # of a state the name says it
+    "stream": " down",
+    "silence": " silent",
+    "output": " down",
+    "disk": " nearly full",
+    "state": "",
+}
+UP = {"stream": "back", "silence": "back", "output": "back", "disk": "has space again", "state": "over"}
 HOWS = {"ids": "by ids", "trades": "by the exchange's trades", "candle": "by the exchange's candles"}
 NAMES_MOST = 10  # symbols that are named; of more the number
 FIGURES = {  # of an output: one, several

@@ -76,10 +76,10 @@ def test_a_class_that_is_silent_is_told_although_its_connection_lives(inbox):
     run.is_not_ready("stream_silent", "linear ticker: no data for 141 s on 1 live connections")
     run.run(40)
     assert len(run.texts) == 1
-    assert run.texts[0].startswith("No data of linear ticker since ")
+    assert run.texts[0].startswith("Tickers of bybit linear silent since ")
     run.reasons = []
     run.run(60)
-    assert run.texts[1].startswith("No data of linear ticker over after ")
+    assert run.texts[1].startswith("Tickers of bybit linear back after ")
 
 
 @pytest.mark.parametrize("reason", ["stream_down", "sink_down", "starting"])

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.app.alerts.timeline import Timeline, most_in_an_hour
+from app.alerts.outages import Problem
+from tests.support.klines import kline
+from tests.unit.app.alerts.timeline import BEGIN_MS, Timeline, most_in_an_hour
 
 AFTER_S, GROUP_S, SETTLE_S = 60, 30, 10
 STREAMS = tuple(f"m{number} ticker" for number in range(8))
@@ -128,6 +130,11 @@ STEPS = st.one_of(
     st.tuples(st.just("not wanted any more"), NAMES),
     st.tuples(st.just("gone"), NAMES),
     st.tuples(st.just("sink"), st.booleans()),
+    st.tuples(
+        st.just("look"), st.sampled_from([("silence", True), ("silence", False), ("disk", True), ("disk", False)])
+    ),
+    st.tuples(st.just("klines"), st.booleans()),
+    st.tuples(st.just("audit"), st.integers(1, 3)),
     st.tuples(st.just("run"), st.sampled_from([1, 7, 40, 61, 90, 400, 2000])),
     st.tuples(st.just("sleep"), st.sampled_from([5, 70, 700])),
 )
@@ -147,6 +154,14 @@ def test_no_order_of_events_breaks_a_pair_or_the_most_an_hour(steps, most, has_k
                 timeline.gone.add(argument)
             case "sink":
                 timeline.sink_up(lost=1) if argument else timeline.sink_down()
+            case "look":
+                problem = Problem("bad", None, ("m0", "ticker") if argument[0] == "silence" else None)
+                timeline.planner.look(argument[0], {"x": problem} if argument[1] else {}, timeline.now_s)
+            case "klines":
+                one = kline(timestamp=BEGIN_MS, complete=argument, revision=int(argument))
+                timeline.planner.take_klines("m0", [one], timeline.now_s)
+            case "audit":
+                timeline.planner.audited("1m", argument, timeline.now_s)
             case "sleep":
                 timeline.now_s += argument
             case "run":

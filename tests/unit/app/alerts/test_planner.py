@@ -149,6 +149,39 @@ def test_long_outages_that_follow_each_other_become_flapping_not_a_message_each(
     assert [("flapping" in text) for text in timeline.texts[::2]] == [False] * 4 + [True]
 
 
+def test_what_is_silent_is_told_together_although_it_is_seen_when_it_is_late(timeline):
+    """Each class has a limit of its own: the first is due at once when its silence is known."""
+    silences = {}
+    timeline.now_s = 100.0
+    for kind, since_s in (("ticker", 40.0), ("orderbook", 42.0), ("trades", 45.0)):
+        silences[f"linear {kind}"] = Problem("no data for 60 s", since_s, ("linear", kind))
+        timeline.planner.look("silence", silences, timeline.now_s)
+        timeline.run(1)
+    timeline.run(20)
+    assert timeline.events == ["begin"]
+    assert timeline.alerts[0][1].title == "bybit linear: Tickers, order books and trades silent"
+
+
+def test_connections_that_are_opened_anew_because_they_are_silent_do_not_flap(timeline):
+    silence = {"linear orderbook": Problem("no data for 60 s", None, ("linear", "orderbook"))}
+    for second in range(900):
+        timeline.planner.look("silence", silence, timeline.now_s)
+        if second % 60 == 30:
+            timeline.down(BOOKS)
+            timeline.up(BOOKS)
+        timeline.run(1)
+    timeline.planner.look("silence", {}, timeline.now_s)
+    timeline.run(60)
+    assert timeline.texts == [
+        "Order books of bybit linear silent since 12:00:00 UTC (no data for 60 s).",
+        "Order books of bybit linear back after 15 min.",
+    ]
+    assert [alert.title for _, alert in timeline.alerts] == [
+        "bybit linear: Order books silent",
+        "bybit linear: Order books back",
+    ]
+
+
 def test_what_flapped_and_then_stays_down_is_told_to_be_down(timeline):
     for _ in range(6):
         timeline.down(TRADES)
