@@ -29,6 +29,7 @@ from model.records import Candle
 PATH = "/live"
 PARTS_MOST = 3_000  # candles of the exchange that those of one view are made of
 OFF = "The exchange's REST API is not read (REST_URL): the chart begins with what this collector saw."
+WITHOUT_CANDLES = "There are no candles of this market."
 NO_STEP = "The exchange has no candles that {} is made of: the chart begins with what this collector saw."
 UNREADABLE = "The exchange's REST API cannot be read now; it is asked again every ten seconds."
 
@@ -121,9 +122,9 @@ class Page:
         return sorted(map(parse_interval, self._settings.kline_intervals), key=_length_of)
 
     def _served(self, spec: MarketSpec) -> list[Interval]:
-        """The intervals that the exchange has candles of."""
+        """The intervals that the exchange has candles of; where none are read a minute, so that the rest is shown."""
         if spec.klines is None or not self._settings.has_rest:
-            return []
+            return [parse_interval("1m")]
         steps = self._collector.rest.candle_steps_ms(spec.name)
         return sorted((parse_interval(step_name(step)) for step in steps), key=_length_of)
 
@@ -131,6 +132,8 @@ class Page:
 
     def read_candles(self, market: str, symbol: str, interval: Interval, from_ms: int, until_ms: int) -> Past:
         """Read the exchange's candles of a span; of an interval that it has not, made of shorter ones. ReadCandles."""
+        if self._venue.markets[market].klines is None:
+            return Past(note=WITHOUT_CANDLES)
         if not self._settings.has_rest:
             return Past(note=OFF)
         rest, newest_ms = self._collector.rest, interval.window_start(until_ms - 1)

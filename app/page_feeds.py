@@ -126,21 +126,20 @@ class MarketStreams:
         return self._protocol.frames("orderbook", self._topics("orderbook", symbol))
 
     def put(self, symbol: str, live: LiveSymbol | None) -> None:
-        """Carry a symbol from now on; None: no more."""
-        if live is not None:
-            self._lives[symbol] = live
-        else:
-            self._lives.pop(symbol, None)
+        """Carry a symbol from now on; None: no more. ValueError, and nothing changes, where it has no such topics."""
+        others = {name: each for name, each in self._lives.items() if name != symbol}
+        lives = others if live is None else {**others, symbol: live}
         self._by_key = {
             kind: {
                 self._protocol.key_of(kind, topic): each
-                for name, each in self._lives.items()
+                for name, each in lives.items()
                 for topic in self._topics(kind, name)
             }
             for kind in self.names
         }
-        if self._lives:
-            self._symbols.replace(self._lives)
+        self._lives = lives
+        if lives:
+            self._symbols.replace(lives)
 
     def stream(self, kind: Kind) -> None:
         """Stream one kind until the connection ends; on a thread of its own."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import main
 from consumers.health import SinkOutage
 from model.intervals import DAY_MS, MINUTE_MS, MONTH, parse_interval
 from model.records import Candle
@@ -125,6 +126,17 @@ def test_without_a_rest_api_it_is_said_and_nothing_is_asked(collect, asked):
     collector.rest = FakeHistory(candles=lambda *request: asked.append(request), steps_ms=[MINUTE_MS])
     assert "REST_URL" in read(collector, "1m").note
     assert asked == []
+
+
+def test_a_market_without_candles_shows_its_book_and_trades(collect):
+    """Options of an entry of the user's, for example; the chart says why it is empty."""
+    entry = {"name": "options", "func": main.subscribe_trades, "args": ("BTC", main.handle_trades)}
+    collector, _ = collect(entry | {"kwargs": {"market": "option"}}, SYMBOLS="BTCUSDT")
+    follow(collector, linear=("BTCUSDT",))
+    market = collector.page.markets()["option"]
+    assert ([interval.name for interval in market.intervals], market.klines, market.has_book) == (["1m"], False, True)
+    past = collector.page.read_candles("option", "BTC", market.intervals[0], 0, NOW_MS)
+    assert past.note == "There are no candles of this market."
 
 
 def test_the_strip_has_the_figures_of_all_parts(collector, monkeypatch):
