@@ -244,7 +244,42 @@ def test_an_exchange_says_which_statuses_refuse_this_address_and_for_how_long(ve
     with Server(answering(head)) as server, pytest.raises(ConnectForbiddenError) as caught:
         Dialer(budget, connect_timeout_s=5, refusals=refusals).open(f"ws://127.0.0.1:{server.port}/")
     assert str(caught.value) == f"HTTP {status} from 127.0.0.1: {refusals[status].meaning}"
+    problem = caught.value.problem
+    assert (problem.cause, problem.status, problem.peer) == (f"http_{status}", status, f"127.0.0.1:{server.port}")
+    assert (problem.pause_s, problem.meant) == (refusals[status].pause_s, refusals[status].meaning)
     assert refusals[status].pause_s - 5 < budget.try_acquire("127.0.0.1") <= refusals[status].pause_s
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "cause"),
+    [
+        ("ws://127.0.0.1:{free}/", {}, "refused"),
+        ("ws://no-such-host.invalid/", {}, "name_not_found"),
+        ("ws://stream.test/", {"http": "http://127.0.0.1:{free}"}, "proxy_away"),
+        ("wss://127.0.0.1:{plain}/", {}, "tls"),
+        ("ws://127.0.0.1:{mute}/", {}, "timed_out"),
+        ("ws://127.0.0.1:{closing}/", {}, "hung_up"),
+        ("ws://127.0.0.1:{plain}/", {}, "not_http"),
+    ],
+)
+def test_why_a_dial_failed_is_named(free_port: int, url: str, proxy: dict[str, str], cause: str) -> None:
+    """For the one line that a person reads of it."""
+
+    def greet(sock: socket.socket) -> None:
+        sock.recv(1)
+        sock.sendall(b"220 hello, this is a mail server\r\n\r\n")
+
+    with Server(greet) as plain, Server(lambda sock: sock.recv(1 << 20)) as closing, Server(never_answer) as mute:
+        ports = {"free": free_port, "plain": plain.port, "closing": closing.port, "mute": mute.port}
+        proxies = {name: text.format(**ports) for name, text in proxy.items()}
+        with pytest.raises(ConnectFailedError) as caught:
+            Dialer(ConnectBudget(), connect_timeout_s=1, proxies=proxies).open(url.format(**ports))
+    assert caught.value.problem.cause == cause
+
+
+def never_answer(sock: socket.socket) -> None:
+    while sock.recv(1 << 20):
+        pass
 
 
 def test_a_status_that_refuses_nobody_closes_nothing() -> None:
