@@ -168,7 +168,7 @@ class Outages:
             outage.parts.discard(part)
         shown = [outage for outage in closed if not outage.parts and self._has_line(outage, now_s)]
         if shown and not is_removed:
-            self._log_end(min(shown, key=lambda outage: outage.since_s), now_s)
+            self._log_end(min(shown, key=lambda outage: outage.since_s), [each.problem.cause for each in shown], now_s)
 
     def _has_line(self, outage: _Outage, now_s: float) -> bool:
         """Whether the end of an outage is logged; else it is counted. Sets when the next may be."""
@@ -182,13 +182,15 @@ class Outages:
         outage.quiet_until_s = now_s + _quiet_s(outage.series)
         return True
 
-    def _log_end(self, outage: _Outage, now_s: float) -> None:
+    def _log_end(self, outage: _Outage, causes: list[str], now_s: float) -> None:
+        """Log the end of an outage, and of others for `causes` that the same parts had meanwhile."""
         away_s, problem, names = now_s - outage.since_s, outage.problem, named(outage.seen)
         why = "" if outage.is_logged else f"; it was {clipped(problem.detail or problem.meaning)}"
         is_of_streams = problem.is_of_stream or all(map(_is_stream, outage.seen))
         what = "Back" if is_of_streams else f"{problem.peer or 'The exchange'} is reached again"
         sentence = f"{what} after {duration(away_s)}: {names}{why}."
-        log.info("outage_over", sentence=sentence, **outage.fields(), away_s=round(away_s, 1), detail=problem.detail)
+        fields = {**outage.fields(), "causes": sorted(causes), "away_s": round(away_s, 1), "detail": problem.detail}
+        log.info("outage_over", sentence=sentence, **fields)
 
     def _log_series(self, outage: _Outage, now_s: float) -> None:
         """Log how many short outages were counted, and go on to count for longer."""

@@ -147,6 +147,7 @@ def test_another_cause_is_another_line_and_one_that_was_before_is_none(outages, 
     outages.works("T")
     assert events(lines) == ["outage_began", "outage_began", "outage_over"]
     assert [line["cause"] for line in lines[:2]] == ["name_not_found", "http_451"]
+    assert lines[2]["causes"] == ["http_451", "name_not_found"], "each that began is over"
 
 
 def test_what_is_removed_ends_no_outage_aloud(outages, clock, lines):
