@@ -129,9 +129,10 @@ def test_a_lost_connection_is_said_and_comes_back(feeds, exchange):
     exchange.is_up.clear()
     wait_until(lambda: states(feeds, live) == ("lost", "lost"))
     assert "comes back by itself" in live.states()[2]
+    exchange.callbacks.clear()
     exchange.is_up.set()
-    wait_until(lambda: states(feeds, live)[1] == "live")
-    wait_until(lambda: not live.book(15, changed=False))
+    wait_until(lambda: len(exchange.callbacks) == 2)  # both are connected anew, and the book is forgotten
+    assert live.book(15, changed=False) is None
     exchange.callbacks["orderbook"](book("delta"))
     assert live.book(15, changed=False) is None
     exchange.callbacks["orderbook"](book())
