@@ -155,8 +155,8 @@ def main() -> int:
         exchange.command("rate", rate=RATE)
         _show_progress(exchange, collector, downstream, before, seconds)
         exchange.command("stop_market")
-        sent = exchange.sent_since(before)
-        drain(exchange, downstream, sent)
+        drain(exchange, downstream, exchange.sent_since(before))
+        sent = exchange.sent_since(before)  # a topic that was subscribed anew meanwhile got a snapshot
         wrong = report(exchange, downstream, sent)
         collector.send_signal(signal.SIGTERM)
         code = collector.wait(STOP_LIMIT_S)

@@ -1,7 +1,7 @@
 // The page: what is viewed, the keys, and who gets which message. The address holds the view: #linear/BTCUSDT/1m.
 
 import { Chart } from "./chart.js";
-import { decimalsOfAll, element, padded, setText } from "./format.js";
+import { aligned, decimalsOfAll, element, setText } from "./format.js";
 import { Ladder } from "./ladder.js";
 import { Log } from "./log.js";
 import { Picker } from "./picker.js";
@@ -12,6 +12,7 @@ import { Tape } from "./tape.js";
 const at = (id) => document.getElementById(id);
 
 const NOTICE_MS = 6000;
+const NAMES = { okx: "OKX", bingx: "BingX", kucoin: "KuCoin" }; // others are written with a capital, by page.css
 
 const state = {
   markets: {}, exchange: "", view: null, price: "", hasTrades: false, isAsked: false, connection: { state: "connecting" },
@@ -88,7 +89,7 @@ function showHash() {
 
 function renderView() {
   const { view, markets, exchange } = state;
-  setText(at("exchange"), exchange);
+  setText(at("exchange"), NAMES[exchange] || exchange);
   if (!view || !(view.market in markets)) return;
   setText(at("symbol-name"), view.symbol);
   setText(at("book-market"), view.market);
@@ -124,7 +125,8 @@ function renderPrice() {
   document.title = view ? `${mark}${price ? `${price} ` : ""}${view.symbol} · ${view.interval} · ${state.exchange}` : "Collector";
 }
 
-function setPrice(text) {
+function setPrice(written) {
+  const text = aligned(written, chart.decimals);
   const was = Number(state.price);
   const now = Number(text);
   if (state.price && now !== was) at("price").dataset.direction = now > was ? "up" : "down";
@@ -145,7 +147,7 @@ function setMarkets(markets) {
 
 /** Take the price from the newest candle, where no trades come: those are newer. */
 function priceOfCandle(rows) {
-  if (rows.length && !state.hasTrades) setPrice(padded(rows.at(-1)[4], chart.decimals));
+  if (rows.length && !state.hasTrades) setPrice(rows.at(-1)[4]);
 }
 
 /** Show a sentence for some seconds. */
