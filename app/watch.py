@@ -25,6 +25,7 @@ from app.watch_readers import Item, Readers, lines_of
 from app.watch_table import PriceTable
 from conf.settings import Settings
 from consumers.console.terminal import ENTER, LEAVE, drawing, size_of, write_all
+from consumers.redis.connection import remedy_of
 from consumers.redis.subscription import Message, Subscription, SubscriptionRefusedError, address_of
 from exchanges.registry import VENUES
 from model.clock import iso_ms, now_ms
@@ -39,7 +40,6 @@ CLOSE_GRACE_S = 5.0  # closed klines are there so long after their end
 STDOUT = 1
 READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 SYMBOLS_NAMED = 8  # of those that there are, in a sentence
-NONE_ASKED_FOR = "without any password configured"  # how Redis refuses a needless login
 DOCTOR = "`python main.py doctor` looks for what is wrong"
 
 
@@ -237,11 +237,7 @@ class Sentences:
 
     def refused(self, problem: str) -> str:
         """Return that Redis refuses the login, and which setting is wrong."""
-        cure = "it asks for a password: set REDIS_PASSWORD"
-        if self._settings.redis_password is not None:
-            cure = "set REDIS_PASSWORD, and REDIS_USER, as the server has them"
-        if NONE_ASKED_FOR in problem:
-            cure = "it has no password: take REDIS_PASSWORD away"
+        cure = remedy_of(problem)
         if "permission" in problem:
             cure = f"give its user the channels {self.channels} (ACL SETUSER ... +subscribe &stream:*)"
         return f"{self.where} refuses: {problem.rstrip('.?')}; {cure}."

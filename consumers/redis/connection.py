@@ -120,19 +120,23 @@ def bounded_cluster(url: str, timeout_s: float, on_connect: Callable[[Any], None
 
 
 ADDRESS = "REDIS_URL, or REDIS_HOST and REDIS_PORT"
-REMEDIES = (  # by what an error's text has, Redis's codes first
-    ("WRONGPASS", "the password or the user is wrong: REDIS_URL, or REDIS_PASSWORD and REDIS_USER"),
-    ("invalid username-password", "the password or the user is wrong: REDIS_URL, or REDIS_PASSWORD and REDIS_USER"),
-    ("invalid password", "the password is wrong: REDIS_URL, or REDIS_PASSWORD"),
-    ("Authentication required", "it asks for a password: REDIS_URL, or REDIS_PASSWORD"),
-    ("NOAUTH", "it asks for a password: REDIS_URL, or REDIS_PASSWORD"),
+WRONG_LOGIN = "the password or the user is wrong: REDIS_URL, or REDIS_PASSWORD and REDIS_USER"
+REMEDIES = (  # by what an error's class or text has, the first that fits; redis-py takes the code off many a text
+    ("invalid username-password", WRONG_LOGIN),
+    ("WRONGPASS", WRONG_LOGIN),
+    ("invalid password", WRONG_LOGIN),
+    ("Authentication required", "it asks for a password: set REDIS_PASSWORD, or give it in REDIS_URL"),
     ("without any password", "it has no password: leave REDIS_PASSWORD empty"),
-    ("NOPERM", "this user may not do that: give it the channels and keys of the collector"),
-    ("READONLY", "this is a read-only replica: name the primary in REDIS_URL"),
+    ("o permissions", "this user may not do that: give it the channels and keys of the collector"),
     ("read only replica", "this is a read-only replica: name the primary in REDIS_URL"),
-    ("OOM", "its memory is full: raise maxmemory"),
-    ("LOADING", "nothing: it reads its data, and will be there soon"),
+    ("> 'maxmemory'", "its memory is full: raise maxmemory"),
+    ("loading the dataset", "nothing: it reads its data, and will be there soon"),
+    ("MovedError", "it is a cluster: set REDIS_CLUSTER"),
     ("MOVED", "it is a cluster: set REDIS_CLUSTER"),
+    ("MISCONF", "it cannot save its data, and refuses writes: see its log and its disk"),
+    ("max number of clients", "it has too many clients: raise maxclients, or end some"),
+    ("protected mode", "it is in protected mode: give it a password and set REDIS_PASSWORD"),
+    ("DB index", "it has no such database: set REDIS_DB to one that it has, 0 to 15"),
     ("refused", f"start the server, or see {ADDRESS}"),
     ("Name or service not known", f"the name is not found: see {ADDRESS}"),
     ("name resolution", f"the name is not found: see {ADDRESS}, and the DNS of this machine"),
@@ -143,9 +147,9 @@ REMEDIES = (  # by what an error's text has, Redis's codes first
 USUAL_REMEDY = f"see the server, and {ADDRESS}; it is tried again"
 
 
-def remedy_of(error: BaseException) -> str:
-    """Return what to do about a Redis that does not take what is sent."""
-    text = str(error)
+def remedy_of(error: BaseException | str) -> str:
+    """Return what to do about a Redis that does not take what is sent, or a login."""
+    text = f"{type(error).__name__}: {error}"
     return next((remedy for part, remedy in REMEDIES if part in text), USUAL_REMEDY)
 
 

@@ -147,7 +147,7 @@ def test_a_terminal_shows_why_there_is_nothing(tmp_path, settings, valkey, free_
     with valkey.client() as client:
         client.config_set("requirepass", "right")
         try:
-            for password, cure in (("", "it asks for a password"), ("wrong", "as the server has them")):
+            for password, cure in (("", "it asks for a password"), ("wrong", "the password or the user is wrong")):
                 with Terminal(*watch, env=here | {"REDIS_PASSWORD": password}, cwd=tmp_path) as terminal:
                     assert terminal.wait_for_end() == 2
                     shown = " ".join(terminal.text().split())

@@ -153,7 +153,7 @@ def test_closed_klines_are_waited_for_until_they_close():
     ("password", "problem", "cure"),
     [
         ("", "NOAUTH Authentication required.", "it asks for a password"),
-        ("secret", "WRONGPASS invalid username-password pair or user is disabled.", "as the server has them"),
+        ("secret", "WRONGPASS invalid username-password pair or user is disabled.", "password or the user is wrong"),
         ("secret", "AUTH <password> called without any password configured for the default user.", "has no password"),
         ("secret", "No permissions to access a channel", "give its user the channels"),
     ],
