@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.doctor.findings import Check, Finding, ok, unreachable
+from app.outages import duration
 from network.addresses import is_address
 from network.certificates import client_context
 from network.deadline import Deadline, DeadlineError
@@ -165,14 +166,10 @@ def explain(error: Exception, url: str) -> Finding:
     problem = problem_of(error, urlsplit(url).netloc.rpartition("@")[2])
     text = problem.meaning
     if problem.pause_s:
-        text += f"; the collector would leave it alone for {_duration(problem.pause_s)}"
+        text += f"; the collector would leave it alone for {duration(problem.pause_s)}"
     if not (problem.status and "<" in problem.detail):  # a page for people says no more than its status
         text += f" [{problem.detail[:DETAIL_CHARACTERS]}]"
     return unreachable(text, problem.remedy)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 # -- certificates ---------------------------------------------------------------------------------------------------

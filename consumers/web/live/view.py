@@ -54,10 +54,6 @@ class View:
             del self._own[self._begun.start_ms]  # it may have begun later; the next one is made whole
         self._candles = None
 
-    def load(self) -> None:
-        """Say that history is being read."""
-        self.is_loading, self._candles = True, None
-
     def closed(self, kline: Kline) -> bytes | None:
         """Take a kline that was published; returns its message, None where a later revision is known."""
         start_ms = kline.timestamp

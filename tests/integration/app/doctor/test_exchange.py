@@ -111,7 +111,7 @@ def test_what_rest_refuses_is_a_red_line_with_its_status(healthy, look, status, 
 def test_a_ban_says_for_how_long(healthy, look):
     """As the exchange's Retry-After does."""
     healthy.command("rest_fault", what="http", status=418, count=None, retry_after=300)
-    assert "5 minutes" in look(healthy).failed()["REST linear"]
+    assert "5 min" in look(healthy).failed()["REST linear"]
 
 
 def test_a_rate_that_is_refused_for_a_while_is_told_as_such(healthy, look):
