@@ -34,7 +34,7 @@ from app.options import (
     symbol_rules,
     trade_rules,
 )
-from app.outages import Outages
+from app.outages import Outages, named
 from app.page import Page
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
@@ -229,7 +229,9 @@ class Collector:
         if (problem := lost_thread(self.threads())) or self.streams.supervisor.unrevivable:
             return problem or Exit.THREAD_LOST
         if given_up := self.streams.supervisor.gave_up:
-            log.critical("streams_given_up", streams=given_up, attempts=self.settings.reconnect_max_attempts)
+            attempts = self.settings.reconnect_max_attempts
+            sentence = f"Given up after {attempts} attempts more, as RECONNECT_MAX_ATTEMPTS says: {named(given_up)}."
+            log.critical("streams_given_up", sentence=sentence, streams=given_up, attempts=attempts)
             self.log_status()
             return Exit.STREAM_GIVEN_UP
         return None

@@ -204,6 +204,8 @@ class FirstLight:
         if self._has_klines or not (count := self._klines()):
             return
         self._has_klines = True
+        if self._new:
+            self._log_connected()  # which came before
         after_s = now_s - self._begun_s
         sentence = f"The first klines have closed ({count:,}), {duration(after_s)} after the start."
         log.info("first_klines_closed", sentence=sentence, count=count, after_s=round(after_s, 1))

@@ -138,7 +138,8 @@ class OutputService:
         if stop and stop.is_set():
             return True
         if unreachable:
-            log.critical("outputs_unreachable", outputs=unreachable)
+            problems = "; ".join(f"the output {name} does not start: {text}" for name, text in unreachable.items())
+            log.critical("outputs_unreachable", sentence=f"{problems[:1].upper()}{problems[1:]}.", outputs=unreachable)
         if REQUIRED & unreachable.keys():
             return False
         if self.recorder:

@@ -217,7 +217,10 @@ class Worker(ThreadOwner):
             task = asyncio.current_task()
             if task and task.cancelling():  # this task is asked to end, not one that it waited for
                 raise
-            self._logger.error(event, type(error).__name__, consumer=self.name, exc_info=error)
+            # What the system refuses at a set-up says itself what it is: a port that is taken, a folder without rights.
+            is_plain = event == "consumer_setup_failed" and isinstance(error, OSError)
+            trace = {"error": str(error)} if is_plain else {"exc_info": error}
+            self._logger.error(event, type(error).__name__, consumer=self.name, **trace)
             return error
         return None
 

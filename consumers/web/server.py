@@ -154,7 +154,8 @@ class WebServer(BaseConsumer):
 
     async def _bind_later(self, error: OSError) -> None:
         where = {"host": self._options.host, "port": self._options.port}
-        log.warning("web_not_listening", **where, error=error.strerror, remedy=PORT_REMEDY)
+        sentence = f"No page, /readyz and /metrics: {error.strerror}. What to do: {PORT_REMEDY}."
+        log.warning("web_not_listening", sentence=sentence, **where, error=error.strerror, remedy=PORT_REMEDY)
         backoff = Backoff(BIND_FIRST_S, BIND_CAP_S, floor=0.5)
         while self._server is None:
             await asyncio.sleep(backoff.next_s())
