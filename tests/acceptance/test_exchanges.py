@@ -312,7 +312,7 @@ def test_everything_goes_out_of_all_markets(
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
     assert (compared > 8 * len(exchange.symbols), wrong) == (True, [])
-    assert faults.keys() <= {"book_gap", "ticker_gap", "history_unreadable"}, faults
+    assert faults.keys() <= {"book_gap", "ticker_gap", "history_unreadable", "history_unreached"}, faults
     assert not foreign_words(collector, exchange)
     assert stored[f"{exchange.name}_spot:BTC"]["original_symbol"] == exchange.symbol("BTC", "spot")
     assert stored[f"{exchange.name}_futures:BTC"]["original_symbol"] == btc
