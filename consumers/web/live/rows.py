@@ -1,6 +1,7 @@
 """Candles as the page gets them: rows of JSON, and the memory of those that were incomplete or issued again.
 
-Pure; the event loop's thread. A row is kept as bytes: 20,000 of them are some 5 MB.
+Pure; the event loop's thread. A boundary at which every kline is incomplete must not hold it up: rows are made when a
+page asks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from model.records import Candle, Kline, SeriesKey
 
 INCOMPLETE, REPAIRED, REVISED, OPEN = 1, 2, 4, 8  # bits of a row's flags
 OF_SERIES = 500  # rows of one series that are remembered, and shown
-REMEMBERED = 20_000  # of all series
+REMEMBERED = 10_000  # of all series: some 10 MB
 
 
 class Row(NamedTuple):
@@ -63,22 +64,23 @@ def series_of(market: str, kline: Kline) -> SeriesKey:
     return market, kline.symbol, step_of(kline.interval, kline.timestamp)
 
 
-def flags_of(kline: Kline, before: Row | None) -> int:
-    """Return the flags of a closed kline, `before` being its row until now."""
+def flags_of(kline: Kline, before: int | None) -> int:
+    """Return the flags of a closed kline, `before` being those until now; None: it is new."""
     if not kline.complete:
         return INCOMPLETE
     if not kline.revision:
         return 0
-    known = before.flags if before else REPAIRED if kline.source == "exchange" else REVISED
-    return REPAIRED if known & (INCOMPLETE | REPAIRED) else REVISED
+    if before is None:
+        before = REPAIRED if kline.source == "exchange" else REVISED
+    return REPAIRED if before & (INCOMPLETE | REPAIRED) else REVISED
 
 
 class KlineMemory:
-    """The rows of klines that were incomplete, repaired or issued again, newest of each series; bounded."""
+    """The klines that were incomplete, repaired or issued again, newest of each series, with their flags; bounded."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
-        self._rows: dict[SeriesKey, dict[int, Row]] = {}  # the series that got one last is the last
+        self._known: dict[SeriesKey, dict[int, tuple[int, Kline]]] = {}  # the series that got one last is the last
         self._count = 0
         self.closed = self.incomplete = self.revised = 0  # klines since the start
 
@@ -94,24 +96,26 @@ class KlineMemory:
 
     def of(self, series: SeriesKey) -> Mapping[int, Row]:
         """Return the rows of a series, by the start of the candle in ms."""
-        return self._rows.get(series) or {}
+        return {
+            start_ms: row_of_kline(kline, flags) for start_ms, (flags, kline) in self._known.get(series, {}).items()
+        }
 
     def _add(self, series: SeriesKey, kline: Kline) -> None:
-        rows = self._rows.pop(series, None) or {}
-        self._rows[series] = rows
-        before = rows.get(kline.timestamp)
+        known = self._known.pop(series, None) or {}
+        self._known[series] = known
+        flags, before = known.get(kline.timestamp, (None, None))
         self.incomplete += not kline.complete
         self.revised += kline.revision > 0
         if before is not None and before.revision > kline.revision:
             return
-        rows[kline.timestamp] = row_of_kline(kline, flags_of(kline, before))
+        known[kline.timestamp] = flags_of(kline, flags), kline
         self._count += before is None
-        if len(rows) > OF_SERIES:
-            del rows[min(rows)]
+        if len(known) > OF_SERIES:
+            del known[min(known)]
             self._count -= 1
         while self._count > self._limit:
-            oldest = next(iter(self._rows.values()))
+            oldest = next(iter(self._known.values()))
             del oldest[min(oldest)]
             self._count -= 1
             if not oldest:
-                del self._rows[next(iter(self._rows))]
+                del self._known[next(iter(self._known))]

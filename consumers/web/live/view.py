@@ -60,7 +60,7 @@ class View:
         before = self._own.get(start_ms)
         if before is not None and not before.flags & OPEN and before.revision > kline.revision:
             return None
-        self._own[start_ms] = row_of_kline(kline, flags_of(kline, before))
+        self._own[start_ms] = row_of_kline(kline, flags_of(kline, before.flags if before else None))
         self._closed_ms = max(self._closed_ms, start_ms)
         self._trim()
         return self._changed(start_ms)

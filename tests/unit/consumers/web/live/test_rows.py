@@ -11,6 +11,7 @@ from consumers.web.live.rows import (
     REPAIRED,
     REVISED,
     KlineMemory,
+    flags_of,
     row_of_candle,
     row_of_kline,
 )
@@ -72,6 +73,12 @@ def test_what_was_incomplete_and_is_complete_now_is_repaired() -> None:
     memory.add("linear", [kline(1, revision=1, complete=False)])
     (row,) = memory.of(SERIES).values()
     assert (row.flags, row.revision, row.source) == (REPAIRED, 2, "trades")
+
+
+def test_a_complete_candle_that_is_issued_again_was_revised_whatever_its_source() -> None:
+    """The audit's correction of one that was seen complete repairs nothing; of one that was not seen it may."""
+    corrected = kline(1, revision=1, source="exchange")
+    assert [flags_of(corrected, before) for before in (0, INCOMPLETE, None)] == [REVISED, REPAIRED, REPAIRED]
 
 
 def test_the_memory_is_bounded_by_series_and_in_all() -> None:
