@@ -13,7 +13,7 @@ from typing import Any
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
 from aggregation.audit.compare import compared_fields, is_left_out
 from aggregation.klines.arithmetic import PLAIN
-from app import VERSION, watch_choice
+from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
@@ -22,6 +22,7 @@ from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
 from app.venue_checks import check_settings
+from app.watch.choice import add_arguments as add_watch_arguments
 from conf.document import help_list
 from conf.env_file import ENV_FILE
 from conf.settings import Settings, load_settings
@@ -83,7 +84,7 @@ def alert_test() -> int:
 
 def watch(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     """Show what a collector of these settings publishes, as `main.py watch --help` describes; the exit code."""
-    from app.watch import run_watch  # no other command needs it
+    from app.watch.command import run_watch  # no other command needs it
 
     try:
         settings = settings or load_settings()
@@ -163,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--env-file", metavar="FILE", default=argparse.SUPPRESS, help="as before the command")
     commands.add_parser("relay", help="run the outputs but those in Redis, on what many collectors publish there")
     commands.add_parser("alert-test", help="send a message to each service that takes alerts")
-    watch_choice.add_arguments(
+    add_watch_arguments(
         commands.add_parser(
             "watch",
             help="show what a running collector publishes: prices, klines, trades, status, raw payloads",

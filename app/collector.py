@@ -35,7 +35,7 @@ from app.options import (
     trade_rules,
 )
 from app.outages import Outages, named
-from app.page import Page
+from app.page.parts import Page
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from app.venue_checks import check_settings, depth_of, has_markets

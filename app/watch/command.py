@@ -20,9 +20,9 @@ from typing import Protocol
 
 from app.exits import Exit
 from app.startup import STOP_SIGNALS, is_ignored_hangup
-from app.watch_choice import TABLE, VIEWS, Channels, Choice, SymbolFilter, channels_of, choice_of
-from app.watch_readers import Item, Readers, lines_of
-from app.watch_table import PriceTable
+from app.watch.choice import TABLE, VIEWS, Channels, Choice, SymbolFilter, channels_of, choice_of
+from app.watch.readers import Item, Readers, lines_of
+from app.watch.table import PriceTable
 from conf.settings import Settings
 from consumers.console.terminal import ENTER, LEAVE, drawing, size_of, write_all
 from consumers.redis.connection import remedy_of

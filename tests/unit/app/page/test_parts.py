@@ -148,7 +148,9 @@ def test_the_strip_has_the_figures_of_all_parts(collector, monkeypatch):
     monkeypatch.setattr(collector.streams.supervisor, "status", lambda: statuses[0])
     monkeypatch.setattr(collector.outputs, "outages", lambda: [SinkOutage("redis", "refused", 7)])
     times = iter([0.0, 2.0])
-    monkeypatch.setattr("app.page.time", SimpleNamespace(monotonic=lambda: next(times), time_ns=lambda: 7 * 10**6))
+    monkeypatch.setattr(
+        "app.page.parts.time", SimpleNamespace(monotonic=lambda: next(times), time_ns=lambda: 7 * 10**6)
+    )
     collector.page._strip._read_s = -1.0
     strip = collector.page._strip.read()
     assert strip["streams"] == [{"market": "linear", "kind": "trades", "live": 1, "total": 2, "messages_s": 0}]

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from app.watch_choice import add_arguments, channels_of, choice_of
-from app.watch_readers import Readers, event_line, lines_of, text_of
+from app.watch.choice import add_arguments, channels_of, choice_of
+from app.watch.readers import Readers, event_line, lines_of, text_of
 from conf.settings import load_settings
 from exchanges.registry import VENUES
 from model.envelope import Envelope

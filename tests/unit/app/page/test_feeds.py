@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.page_feeds import PAYLOADS, PageFeeds
+from app.page.feeds import PAYLOADS, PageFeeds
 from exchanges.registry import VENUES
 from model.context import current
 from tests.support.settings import settings_of
@@ -46,7 +46,7 @@ class Exchange:
 @pytest.fixture
 def exchange(monkeypatch):
     made = Exchange()
-    monkeypatch.setattr("app.page_feeds.MarketFeed", made.feed)
+    monkeypatch.setattr("app.page.feeds.MarketFeed", made.feed)
     return made
 
 

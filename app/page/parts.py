@@ -13,7 +13,7 @@ from app import VERSION
 from app.figures import Figures
 from app.health import Health, WatchedCollector
 from app.options import WebParts
-from app.page_feeds import PageFeeds
+from app.page.feeds import PageFeeds
 from consumers.web.http import Routes
 from consumers.web.klines import KlineFeed
 from consumers.web.live.files import page_routes

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.payload_symbols import symbols_by_channel
-from app.watch_choice import Channels, Choice, SymbolFilter
+from app.watch.choice import Channels, Choice, SymbolFilter
 from conf.settings import Settings
 from consumers.console.console import kline_line
 from exchanges.contract import OWN, TradeRules

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from app.watch_choice import KINDS, TABLE, SymbolFilter, add_arguments, channels_of, choice_of
+from app.watch.choice import KINDS, TABLE, SymbolFilter, add_arguments, channels_of, choice_of
 from conf.settings import Settings, load_settings
 from exchanges.registry import VENUES
 

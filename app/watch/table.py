@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from app.watch_choice import SymbolFilter
+from app.watch.choice import SymbolFilter
 from consumers.console.console import kline_line
 from consumers.console.table import Rates, at_most, fit
 from model.envelope import Envelope

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from app.watch import LineDisplay, Sentences, Watch, shortest_interval
-from app.watch_choice import Choice, SymbolFilter, channels_of
-from app.watch_readers import Readers
-from app.watch_table import PriceTable
+from app.watch.choice import Choice, SymbolFilter, channels_of
+from app.watch.command import LineDisplay, Sentences, Watch, shortest_interval
+from app.watch.readers import Readers
+from app.watch.table import PriceTable
 from conf.settings import Settings, load_settings
 from model.envelope import Envelope
 from model.intervals import parse_interval

@@ -1,0 +1,1 @@
+"""`python main.py watch`: what a running collector publishes, in any terminal. Starts no thread."""
