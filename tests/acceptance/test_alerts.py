@@ -21,6 +21,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)  # the end of an outage may wait for the end of a minute
 SECRETS = ("s3cretuser", "s3cretpass", "s3cretpath", "s3cretquery", "s3cretbeat", "s3cretdead")
+HOOK = "/s3cretpath/hook?token=s3cretquery"
 AFTER_S, OUTAGE_S = 1.0, 4.0
 SETTLED_S = 120.0  # where trades cannot be spliced in, the end waits for the minute's candle
 IN_FLIGHT = 20  # messages that were on their way to Redis when it went: it may have got them or not
@@ -37,7 +38,7 @@ def alert_settings(inbox: Inbox, dead: Server) -> dict[str, Any]:
     here = f"127.0.0.1:{inbox.port}"
     return {
         "ALERT_URLS": f"json://127.0.0.1:{dead.port}/s3cretdead, json://s3cretuser:s3cretpass@{here}/s3cretpath",
-        "ALERT_WEBHOOK": f"http://s3cretuser:s3cretpass@{here}/s3cretpath/hook?token=s3cretquery",
+        "ALERT_WEBHOOK": f"http://s3cretuser:s3cretpass@{here}{HOOK}",
         "ALERT_HEARTBEAT_URL": f"http://{here}/s3cretbeat",
     }
 
@@ -81,8 +82,9 @@ def faulty_run(tmp_path_factory) -> Iterator[Any]:
                 redis = ValkeyServer(port=port)
                 redis.start()
                 wait_until(lambda: sim.stats()["subscriptions"] == 4)
-                wait_until(lambda: "Trades of bybit linear (2 symbols) back" in str(inbox.of("/s3cretpath")))
-                wait_until(lambda: "Output redis back" in str(inbox.of("/s3cretpath")))
+                wait_until(lambda: "Trades of bybit linear (2 symbols) back" in str(inbox.of("/s3cretpath")), SETTLED_S)
+                wait_until(lambda: "Output redis back" in str(inbox.of(HOOK)))
+                wait_until(lambda: collector.wait_for("status")["alerts"]["sent"] == 2 * len(inbox.of(HOOK)))
                 status = collector.wait_for("status", count=len(collector.events("status")) + 1)
                 code = collector.stop()
             finally:
@@ -108,7 +110,7 @@ def test_an_outage_is_told_while_redis_is_down_and_closed_with_what_it_cost(faul
 
 
 def test_the_webhook_gets_the_same_with_what_a_program_needs(faulty_run):
-    bodies = faulty_run.inbox.of("/s3cretpath/hook?token=s3cretquery")
+    bodies = faulty_run.inbox.of(HOOK)
     assert [body["message"] for body in bodies] == [body["message"] for body in faulty_run.inbox.of("/s3cretpath")]
     begins = [body["incident"] for body in bodies if body["event"] == "begin"]
     ends = [body["incident"] for body in bodies if body["event"] == "end"]
@@ -125,7 +127,6 @@ def test_a_dead_service_costs_nothing_but_its_alerts(faulty_run):
     assert faulty_run.status["consumers"]["redis"]["dropped"] <= IN_FLIGHT
     assert faulty_run.status["faults"] == {}
     assert "alert_service_down" in faulty_run.text
-    assert faulty_run.status["alerts"]["sent"] >= 4
 
 
 def test_no_secret_is_in_any_log_line(faulty_run):
