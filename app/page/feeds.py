@@ -6,6 +6,7 @@ no plan, no figure and no verdict, and share only the budget of connects. Every 
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ LEVELS = 15
 PAYLOADS = 500  # of trades that wait for the next look, ten times a second; older ones are left out
 TRADES = 100  # that a new page gets
 KINDS: tuple[Kind, ...] = ("orderbook", "trades")
+KEPT_S = 2.0  # after its close a symbol is still given what comes: RECONCILE_S of streams, and the exchange's answer
 LOST = "The connection for this page is lost, and comes back by itself; what is shown is old."
 
 
@@ -114,6 +116,7 @@ class MarketStreams:
         self._depth = shown_depth(spec.depths, LEVELS) if spec.depths else 0
         self._symbols = LiveSymbols()
         self._lives: dict[str, LiveSymbol] = {}
+        self._closed: dict[str, tuple[float, LiveSymbol]] = {}  # of late, and when: subscribed still, maybe
         self._by_key: dict[Kind, dict[bytes, LiveSymbol]] = {}  # replaced, for streams read it meanwhile
         self.names: dict[Kind, str] = {kind: f"page {spec.name} {kind}" for kind in KINDS if kind in spec.kinds}
         self.entries = [{"name": name, "func": self.stream, "args": (kind,)} for kind, name in self.names.items()]
@@ -125,19 +128,31 @@ class MarketStreams:
         """How the books of a symbol look."""
         return self._protocol.frames("orderbook", self._topics("orderbook", symbol))
 
+    def closed(self, symbol: str) -> LiveSymbol | None:
+        """Return a symbol that was closed a moment ago, to be carried again; None where there is none.
+
+        The stream may not have noticed: then it subscribes nothing anew, and no other whole book comes.
+        """
+        found = self._closed.get(symbol)
+        return found[1] if found and time.monotonic() - found[0] < KEPT_S else None
+
     def put(self, symbol: str, live: LiveSymbol | None) -> None:
         """Carry a symbol from now on; None: no more. ValueError, and nothing changes, where it has no such topics."""
+        now_s = time.monotonic()
         others = {name: each for name, each in self._lives.items() if name != symbol}
         lives = others if live is None else {**others, symbol: live}
+        closed = {name: each for name, each in self._closed.items() if name != symbol and now_s - each[0] < KEPT_S}
+        if live is None and symbol in self._lives:
+            closed[symbol] = now_s, self._lives[symbol]
         self._by_key = {
             kind: {
                 self._protocol.key_of(kind, topic): each
-                for name, each in lives.items()
+                for name, each in [*((name, each) for name, (_, each) in closed.items()), *lives.items()]
                 for topic in self._topics(kind, name)
             }
             for kind in self.names
         }
-        self._lives = lives
+        self._lives, self._closed = lives, closed
         if lives:
             self._symbols.replace(lives)
 
@@ -146,7 +161,7 @@ class MarketStreams:
         lives = list(self._lives)
         if not lives:
             return
-        for live in list(self._lives.values()):
+        for live in [*self._lives.values(), *(closed for _, closed in self._closed.values())]:
             live.connecting(kind)
         frames = self._protocol.frames(kind, self._topics(kind, lives[0]))
         put = LiveSymbol.put_book if kind == "orderbook" else LiveSymbol.put_trades
@@ -178,15 +193,9 @@ class PageFeeds:
 
     def open(self, market: str, symbol: str) -> LiveSymbol:
         """Subscribe the book and the trades of a symbol."""
-        venue = self._venue
         with self._lock:
             streams = self._markets.get(market) or self._streams_of(market)
-            has_book = "orderbook" in venue.markets[market].kinds
-            book = BookReader(streams.frames(symbol), venue.book_sides) if has_book else None
-            read = venue.reader(market, "trades", _ignore, ("trades",))
-            tape = TapeReader(read, venue.record_names.get("trades", {})) if read else None
-            live = LiveSymbol(book, tape, lambda kind: self._states.get(streams.names.get(kind, ""), "starting"))
-            live.close = lambda: self._close(market, symbol)
+            live = streams.closed(symbol) or self._live_of(streams, market, symbol)
             streams.put(symbol, live)
             if market not in self._markets:
                 self._markets[market] = streams
@@ -209,6 +218,16 @@ class PageFeeds:
             self._is_stopped = True
             if self._supervisor is not None:
                 self._supervisor.stop(0.0)
+
+    def _live_of(self, streams: MarketStreams, market: str, symbol: str) -> LiveSymbol:
+        venue = self._venue
+        has_book = "orderbook" in venue.markets[market].kinds
+        book = BookReader(streams.frames(symbol), venue.book_sides) if has_book else None
+        read = venue.reader(market, "trades", _ignore, ("trades",))
+        tape = TapeReader(read, venue.record_names.get("trades", {})) if read else None
+        live = LiveSymbol(book, tape, lambda kind: self._states.get(streams.names.get(kind, ""), "starting"))
+        live.close = lambda: self._close(market, symbol)
+        return live
 
     def _streams_of(self, market: str) -> MarketStreams:
         protocol = self._venue.protocol(market, endpoints(self._settings, market))

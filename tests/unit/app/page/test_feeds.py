@@ -139,7 +139,7 @@ def test_a_lost_connection_is_said_and_comes_back(feeds, exchange):
     wait_until(lambda: states(feeds, live) == ("live", "live"))
 
 
-def test_symbols_of_a_market_share_its_two_connections(feeds, exchange):
+def test_symbols_of_a_market_share_its_two_connections(feeds, exchange, monkeypatch):
     """Who turns through them costs no connects; each gets what is its own, until nobody looks at it any more."""
     one, other = feeds.open("linear", "BTCUSDT"), feeds.open("linear", "ETHUSDT")
     wait_until(lambda: len(exchange.callbacks) == 2)
@@ -152,12 +152,32 @@ def test_symbols_of_a_market_share_its_two_connections(feeds, exchange):
     version = symbols.version
     one.close()
     assert (symbols, symbols.version > version) == (["ETHUSDT"], True)
+    monkeypatch.setattr("app.page.feeds.KEPT_S", 0.0)
     again = feeds.open("linear", "BTCUSDT")
     assert symbols == ["ETHUSDT", "BTCUSDT"]
     deliver(book())
     assert again.book(15, changed=False).bids == [("9", "1")]
     assert one.book(15, changed=False) is None
     assert len(exchange.runs) == 2
+
+
+def test_a_symbol_that_was_closed_a_moment_ago_goes_on_with_its_book(feeds, exchange, monkeypatch):
+    """Its stream has noticed nothing of it, so the exchange sends changes, and no whole book again."""
+    monkeypatch.setattr("app.page.feeds.KEPT_S", 600.0)
+    one, _ = feeds.open("linear", "BTCUSDT"), feeds.open("linear", "ETHUSDT")
+    wait_until(lambda: len(exchange.callbacks) == 2)
+    deliver = exchange.callbacks["orderbook"]
+    deliver(book())
+    one.close()
+    deliver(book("delta", bids=[("9", "5")]))
+    again = feeds.open("linear", "BTCUSDT")
+    deliver(book("delta", bids=[("8", "7")]))
+    assert again.book(15, changed=False).bids == [("9", "5"), ("8", "7")]
+    wait_until(lambda: states(feeds, again) == ("live", "live"))
+    again.close()
+    exchange.is_up.clear()
+    wait_until(lambda: exchange.runs.count(("orderbook", 50)) > 1)  # connected anew meanwhile: what it had is old
+    assert feeds.open("linear", "BTCUSDT").book(15, changed=False) is None
 
 
 def test_what_is_closed_leaves_nothing_behind(feeds, exchange):
