@@ -34,6 +34,15 @@ export function aligned(text, decimals) {
   return text.slice(0, decimals ? -extra : -extra - 1);
 }
 
+const shortFormat = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 });
+const LONGEST = 8; // characters of a size that a column has room for
+
+/** A size for a column: aligned, or with a unit where that is too long, 42490900.5 is "42.49M". */
+export function sized(text, decimals) {
+  const written = aligned(text, decimals);
+  return written.length > LONGEST && Number(text) >= 1000 ? shortFormat.format(Number(text)) : written;
+}
+
 /** A decimal text as an integer, in units of 10^-decimals; it has no more digits than that. */
 export function scaled(text, decimals) {
   return BigInt(padded(text, decimals).replace(".", ""));

@@ -1,6 +1,8 @@
 // The order book of the view: up to fifteen levels a side, the sum from the best one on, and the spread between.
 
-import { aligned, decimalsOf, decimalsOfAll, element, scaled, setText, unscaled } from "./format.js";
+import {
+  aligned, decimalsOf, decimalsOfAll, element, scaled, setAttribute, setText, sized, unscaled,
+} from "./format.js";
 
 const LEVELS = 15;
 
@@ -16,10 +18,13 @@ class Row {
     for (const cell of [this.price, this.size, this.total]) cell.setAttribute("role", "cell");
   }
 
-  show(price, size, total, share) {
+  show(price, size, total, share, decimals) {
     setText(this.price, price);
-    setText(this.size, size);
-    setText(this.total, total);
+    for (const [cell, text] of [[this.size, size], [this.total, total]]) {
+      const shown = text && sized(text, decimals);
+      setText(cell, shown);
+      setAttribute(cell, "title", /\D$/.test(shown) ? text : null);
+    }
     this.bar.style.transform = `scaleX(${share})`;
   }
 }
@@ -70,9 +75,9 @@ export class Ladder {
       this.sides[side].forEach((row, i) => {
         const level = levels[side][i];
         if (!level) return row.show("", "", "", 0);
-        const total = aligned(unscaled(totals[side][i], digits), this.decimals.size);
+        const total = unscaled(totals[side][i], digits);
         const share = Number(totals[side][i]) / deepest;
-        row.show(aligned(level[0], this.decimals.price), aligned(level[1], this.decimals.size), total, share);
+        row.show(aligned(level[0], this.decimals.price), level[1], total, share, this.decimals.size);
       });
     }
     this.drawSpread(levels);

@@ -1,6 +1,6 @@
 // The tape: the newest trades of the view, newest first; sides by colour and letter, large ones emphasised.
 
-import { aligned, clock, decimalsOfAll, element } from "./format.js";
+import { aligned, clock, decimalsOfAll, element, sized } from "./format.js";
 
 const KEPT = 100; // rows
 const SAMPLE = 200; // trades that say what is large
@@ -57,8 +57,9 @@ export class Tape {
     const line = element(
       "tr", name, time, sideCell,
       element("td", "price", aligned(price, this.decimals.price)),
-      element("td", "size", aligned(size, this.decimals.size)),
+      element("td", "size", sized(size, this.decimals.size)),
     );
+    line.lastElementChild.title = size;
     if (value >= large) line.classList.add(value >= HUGE * large ? "huge" : "large");
     return line;
   }
