@@ -62,7 +62,7 @@ class Access:
         if refusal := self._check_host(connection, request):
             return refusal
         for origin in request.headers.get_all("Origin"):
-            if urlsplit(origin).netloc.lower() != ", ".join(request.headers.get_all("Host")).lower():
+            if origin.lower().partition("://")[2] != ", ".join(request.headers.get_all("Host")).lower():
                 return HttpAnswer.text(HTTPStatus.FORBIDDEN, OTHER_ORIGIN.format(origin=origin)).response()
         return await self._check_login(connection, request)
 

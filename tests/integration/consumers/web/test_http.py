@@ -218,7 +218,7 @@ def test_a_page_of_another_site_opens_no_socket(web):
     """By its origin, on loopback; by its host's name too. The page's own may, and programs, which send no origin."""
     worker = web()
     port = worker.consumer.port
-    for origin in ("http://evil.example", f"http://localhost:{port + 1}", "null"):
+    for origin in ("http://evil.example", f"http://localhost:{port + 1}", "null", "http://["):
         with pytest.raises(InvalidStatus) as refused, opened(worker, "/live", origin=origin):
             pass
         assert refused.value.response.status_code == 403
