@@ -12,6 +12,7 @@ import { Tape } from "./tape.js";
 const at = (id) => document.getElementById(id);
 
 const NOTICE_MS = 6000;
+const LONG_PRICE = 10; // characters; longer ones, 0.0000012420, are written smaller
 const NAMES = { okx: "OKX", bingx: "BingX", kucoin: "KuCoin" }; // others are written with a capital, by page.css
 
 const state = {
@@ -132,6 +133,7 @@ function setPrice(written) {
   if (state.price && now !== was) at("price").dataset.direction = now > was ? "up" : "down";
   if (!state.price) delete at("price").dataset.direction;
   state.price = text;
+  document.body.classList.toggle("long", text.length > LONG_PRICE);
   renderPrice();
 }
 
@@ -198,13 +200,16 @@ const TAKERS = {
     if (message.row[0] === chart.items.at(-1).time) priceOfCandle([message.row]);
   },
   book(message) {
-    if (isOfView(message)) ladder.set(message);
+    if (!isOfView(message)) return;
+    ladder.set(message);
+    if (at("book").dataset.feed === "connecting") say("book-note", "");
   },
   trades(message) {
     if (!isOfView(message)) return;
     tape.add(message);
     if (!message.rows.length) return;
     state.hasTrades = true;
+    if (at("tape").dataset.feed === "connecting") say("tape-note", "");
     chart.raiseDecimals(decimalsOfAll(message.rows.map((row) => row[1])));
     setPrice(message.rows.at(-1)[1]);
   },
