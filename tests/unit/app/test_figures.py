@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.figures import LAG_BOUNDS_S, EventFigures, Figures, Histogram, KlineFigures, LagFigures
+from app.figures import LAG_BOUNDS_S, SAMPLE_S, EventFigures, Figures, Histogram, KlineFigures, LagFigures
 from model.events import NOT_WANTED, STOPPED, Connected, Disconnected, Gap, Repaired, SinkDown
 from model.intervals import DAY_MS, MINUTE_MS, interval_name
 from model.records import TradeBatch
@@ -129,7 +129,8 @@ def test_an_interval_that_no_setting_names_has_its_usual_name():
 def test_the_lag_is_the_age_of_the_newest_trade_by_market():
     """The last of a batch; a clock that is behind makes no negative age, and a batch without trades none."""
     batches = {"linear": [batch(500, 900), batch(), batch(1_004)], "spot": [batch(0)]}
-    lag = LagFigures(lambda market, _payloads: batches[market].pop(0), lambda: 1_000)
+    times = iter([0.0, 1.0, 2.0, 2.0])
+    lag = LagFigures(lambda market, _payloads: batches[market].pop(0), lambda: 1_000, lambda: next(times))
     decoded = [lag("linear", []) for _ in range(3)] + [lag("spot", [])]
 
     buckets, sum_s = lag.lags["linear"].read()
@@ -138,6 +139,20 @@ def test_the_lag_is_the_age_of_the_newest_trade_by_market():
     assert sum_s == pytest.approx(0.1)
     assert lag.lags["spot"].read()[1] == 1.0
     assert lag.newest_ms == {"linear": 0, "spot": 1_000}
+
+
+def test_the_lag_of_a_market_is_measured_some_times_a_second():
+    """However many batches come; those without trades do not count, and no market keeps another's from it."""
+    times = iter([0.0, 0.0, SAMPLE_S / 2, SAMPLE_S / 2, SAMPLE_S])
+    batches = iter([batch(), batch(0), batch(0), batch(0), batch(0)])
+    lag = LagFigures(lambda _market, _payloads: next(batches), lambda: 1_000, lambda: next(times))
+    for market in ("linear", "linear", "linear", "spot", "linear"):
+        lag(market, [])
+
+    assert {market: each.read()[0][-1] for market, each in lag.lags.items()} == {
+        "linear": ("+Inf", 2),
+        "spot": ("+Inf", 1),
+    }
 
 
 def test_a_histogram_has_each_value_at_its_bound_and_the_largest_beyond():
