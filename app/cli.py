@@ -17,6 +17,7 @@ from app import VERSION
 from app.collector import Collector
 from app.entries import Subscribe
 from app.exits import Exit
+from app.first_light import log_plan
 from app.options import arithmetics, rest_of
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
@@ -27,6 +28,7 @@ from conf.document import help_list
 from conf.env_file import ENV_FILE
 from conf.settings import Settings, load_settings
 from exchanges.registry import VENUES
+from model.clock import now_ms
 from network.report import describe_network
 
 Streams = list[dict[str, Any]]
@@ -113,7 +115,9 @@ def dry_run(
     with stop_on_signals() as stop:
         code = int(collector.choose_symbols(stop) or Exit.ASKED)
     try:
-        sys.stdout.write("" if code else collector.streams.text())
+        if not code:
+            log_plan(collector.plan, now_ms())
+            sys.stdout.write(collector.streams.text())
     except ValueError as error:
         code = exit_with_settings_error(error)
     collector.stop()

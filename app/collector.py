@@ -173,16 +173,20 @@ class Collector:
         log.critical("no_symbols", sentence=sentence, problem=problem, cause=why and why.cause)
         return Exit.SETTINGS if is_known else Exit.OUTPUT_UNREACHABLE
 
+    @property
+    def plan(self) -> Plan:
+        """What a start will do with the symbols that are chosen."""
+        return Plan.of(self.settings, self._venue, self._followed)
+
     def start(self, stop: threading.Event | None = None) -> Exit | None:
         """Start outputs first, streams last; an exit code where a part cannot start. `stop` ends every wait."""
         log_source(self.settings.exchange, **self._network, is_testnet=self.settings.use_testnet)
         self.outputs.start_web()
         if problem := self.choose_symbols(stop):
             return problem
-        plan = Plan.of(self.settings, self._venue, self._followed)
-        self.first_light.expect(plan.classes)
+        self.first_light.expect(self.plan.classes)
         if not (stop and stop.is_set()):
-            log_plan(plan, now_ms())
+            log_plan(self.plan, now_ms())
         self.descriptors.plan(self.streams.count, self.settings.websocket_clients)
         if self.alerts:
             self.alerts.start()

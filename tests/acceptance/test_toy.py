@@ -84,7 +84,7 @@ def test_it_streams_to_redis(tree: Path, tmp_path: Path, valkey: ValkeyServer, s
     klines equal its truth.
     """
     urls = {"WS_URL": sim.ws_base, "REST_URL": sim.rest_url, "REDIS_PORT": valkey.port}
-    with collector(tree, tmp_path, "--dry-run", **urls) as dry:
+    with collector(tree, tmp_path, "--dry-run", LOAD_ALL_SYMBOLS=True, **urls) as dry:  # which waits for the listing
         assert dry.wait() == 0, dry.newest_output()
     assert "BTC-USDT" in dry.newest_output()
     with Subscriber(valkey.port, "toy") as subscriber, collector(tree, tmp_path, **urls) as running:
