@@ -110,6 +110,8 @@ class CollectorProcess:
             self.process.kill()
         self.process.wait(10.0)
         self._reader.join(5.0)
+        if kind is not None:
+            print(f"a collector's newest output:\n{self.newest_output()}")  # noqa: T201 - shown where the test fails
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -63,7 +63,7 @@ def test_coins_json_is_followed_while_it_runs(tmp_path, valkey, settings, record
             save(coins, "SOL", "BTCUSDT", "NOSUCH", "DOGEUSDT")
             changed_s = seconds_until(lambda: followed(sim) == (6, 2) and collector.events("symbols_unknown"))
             gone_ms = sim.stats()["now_ms"]
-            wait_until(lambda: complete(subscriber).count("DOGEUSDT") > 3 and completes(subscriber) > 10, 40)
+            wait_until(lambda: complete(subscriber).count("DOGEUSDT") > 3 and completes(subscriber) > 20, 60)
 
             assert "line 2" in problem["problem"]
             assert collector.events("symbols_unknown")[-1]["symbols"] == ["NOSUCH"]

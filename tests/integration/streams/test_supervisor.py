@@ -80,8 +80,7 @@ def test_a_wrong_entry_on_the_running_list_is_logged_once_and_left_out(harness: 
         assert len(errors) == 1
         assert '"args" is missing' in errors[0]["problem"]
         wrong["args"] = ("trades", "BUSDT", Recorded())
-        harness.wait(lambda: harness.state("B") == "live")
-    assert harness.state("A") == "live"
+        harness.wait(lambda: harness.state("B") == harness.state("A") == "live")
 
 
 def test_a_plain_function_is_called_again_after_the_backoff(harness: Harness) -> None:
