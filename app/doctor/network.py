@@ -106,6 +106,8 @@ def check_name(name: str, *, is_public: bool, limit_s: float = LOOKUP_LIMIT_S) -
     except OSError as error:
         return unreachable(f"cannot be looked up: {error}", RESOLVER)
     addresses = list(dict.fromkeys(address[0] for _, address in found))
+    if not addresses:
+        return unreachable(f"the resolver has no address of the name {name}", RESOLVER)
     if is_public and all(map(_is_sinkhole, addresses)):
         cure = "take another resolver (such as 1.1.1.1), or a proxy (HTTPS_PROXY); look into /etc/hosts"
         return unreachable(f"is {addresses[0]} by this resolver, which blocks the exchange", cure)
@@ -131,15 +133,15 @@ def _is_sinkhole(address: str) -> bool:
 
 def check_server(way: Way, limit_s: float = CONNECT_LIMIT_S) -> Finding:
     """Connect to a server, through its proxy, and shake hands where it speaks TLS."""
-    begun_s = time.monotonic()
+    begun_s, deadline = time.monotonic(), Deadline(limit_s)
     through = f" through {way.proxy}" if way.proxy else ""
     try:
-        with Deadline(limit_s) as deadline:
+        with deadline:
             issuer = _connect(way, deadline)
     except ssl.SSLCertVerificationError as error:
         return unreachable(*_explain_certificate(way, error, limit_s))
-    except (OSError, ValueError) as error:
-        return explain(error, f"https://{way.place}")
+    except (OSError, ValueError) as error:  # a handshake that the deadline ended says that the other side has hung up
+        return explain(DeadlineError(deadline.problem) if deadline.problem else error, f"https://{way.place}")
     return ok(f"answers in {1000 * (time.monotonic() - begun_s):.0f} ms{through}{issuer}")
 
 

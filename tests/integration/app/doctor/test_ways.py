@@ -139,7 +139,7 @@ def test_a_name_that_nobody_knows_fails():
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no resolver knows the name api.bybit.com"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no resolver knows the name exchange.example"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "the resolver does not answer"),
         (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure"), "Non-recoverable failure"),
     ],
@@ -151,7 +151,7 @@ def test_a_resolver_that_fails_is_told_apart_from_a_wrong_name(monkeypatch, erro
         raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    finding = check_name("api.bybit.com", is_public=True)
+    finding = check_name("exchange.example", is_public=True)
     assert finding.state is State.FAILED
     assert words in finding.text
 
@@ -160,9 +160,16 @@ def test_a_resolver_that_never_answers_ends_in_time(monkeypatch):
     """The system's own look-up cannot be ended."""
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(60) and [])
-    finding = check_name("api.bybit.com", is_public=True, limit_s=0.3)
+    finding = check_name("hangs.example", is_public=True, limit_s=0.3)  # a name that no other test looks up
     over.set()
     assert (finding.state, finding.text) == (State.FAILED, "no answer within 0.3 s")
+
+
+def test_a_name_without_an_address_fails(monkeypatch):
+    """Whatever the resolver means by it."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    finding = check_name("empty.example", is_public=True)
+    assert (finding.state, finding.text) == (State.FAILED, "the resolver has no address of the name empty.example")
 
 
 @pytest.mark.parametrize(("is_public", "state"), [(True, State.FAILED), (False, State.OK)])
