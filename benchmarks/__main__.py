@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boundary, burst, growth, idle, klines, market, path, scrape
+from benchmarks import boundary, burst, growth, idle, klines, market, pages, path, scrape
 from benchmarks.report import Options, Section, as_markdown, save, today
 
 PARTS: dict[str, Callable[[Options, Path], Section]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Options, Path], Section]] = {
     "klines": klines.run,  # trades to closed klines, in process
     "boundary": boundary.run,  # 600 symbols x 12 intervals closing together
     "scrape": scrape.run,  # GET /metrics of 1,250 symbols
+    "pages": pages.run,  # 20 open pages
     "growth": growth.run,  # cost against streams, symbols, intervals and message size
 }
 SHORT = Options(is_long=False, runs=1, seconds=2.0, market_s=20.0)

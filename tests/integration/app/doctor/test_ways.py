@@ -139,7 +139,7 @@ def test_a_name_that_nobody_knows_fails():
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no resolver knows the name exchange.example"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no resolver knows the name some.example"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "the resolver does not answer"),
         (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure"), "Non-recoverable failure"),
     ],
@@ -151,7 +151,7 @@ def test_a_resolver_that_fails_is_told_apart_from_a_wrong_name(monkeypatch, erro
         raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    finding = check_name("exchange.example", is_public=True)
+    finding = check_name("some.example", is_public=True)
     assert finding.state is State.FAILED
     assert words in finding.text
 
