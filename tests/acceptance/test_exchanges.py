@@ -471,6 +471,7 @@ def hand_in():
 STREAMS.append({"name": "Mine", "func": hand_in, "args": ()})
 raise SystemExit(run())
 """
+NOT_COUNTED = (b"abc", b'"NA"', b'"is_internal":true')  # trades that no ids are looked at of
 GARBAGE = (
     "malformed_json",
     "not_an_object",
@@ -511,7 +512,7 @@ def test_bad_input_is_counted_told_and_costs_nothing(
             own = (
                 message
                 for message in reversed(list(raw))
-                if btc.encode() in message and b"abc" not in message and b'"NA"' not in message
+                if btc.encode() in message and not any(mark in message for mark in NOT_COUNTED)
             )
             (tmp_path / "aside").write_text(exchange.renumbered(next(own).decode(), -1_000_000))
             (tmp_path / "aside").rename(tmp_path / "payload.json")

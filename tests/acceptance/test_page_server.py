@@ -1,5 +1,6 @@
 """The server side of the page, on a collector and a simulated exchange: what is shown is what is true."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 
 INCOMPLETE, REPAIRED, REVISED, OPEN = 1, 2, 4, 8
+CUTS = 4
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -124,18 +126,12 @@ def test_the_strip_says_that_all_is_well(running: Running, page: PageClient) -> 
     assert strip["pages"] == 1
 
 
+@pytest.mark.timeout(300)  # several cuts where one does not heal
 def test_a_cut_connection_hatches_candles_and_the_repair_heals_them(running: Running, page: PageClient) -> None:
     """Each with its reason, and the events of both in the log."""
     page.view("BTCUSDT", "1s")
-    running.sim.command("outage", s=2)
-    cut = page.wait_for("event", lambda each: each["event"]["event"] == "disconnected")["event"]
-    assert (cut["market"], cut["kind"]) == ("linear", "trades")
-    hatched = page.wait_for(
-        "candle", lambda each: each["row"][6] & INCOMPLETE and each["row"][0] * 1000 > cut["ts"] - 3e3
-    )
-    start, seen = hatched["row"][0], page.messages.index(hatched)
-    healed = page.wait_for("candle", lambda each: each["row"][0] == start and each["row"][6] == REPAIRED, seen)
-    assert healed["row"][7] > 0
+    healed = cut_until_healed(running, page)
+    start = healed["row"][0]
     page.wait_for("candle", lambda each: _says_both(each, start))
     page.wait_for("event", lambda each: each["event"]["event"] == "repaired")
     with PageClient(running.url) as late:
@@ -145,6 +141,24 @@ def test_a_cut_connection_hatches_candles_and_the_repair_heals_them(running: Run
         kinds = [event["event"] for event in late.of("hello")[0]["events"]]
         assert "disconnected" in kinds
         assert "repaired" in kinds
+
+
+def cut_until_healed(running: Running, page: PageClient) -> Message:
+    """Cut the connection until a second is hatched and healed: one stays as it is where REST has not all its trades."""
+    for _ in range(CUTS):
+        seen = len(page.messages)
+        running.sim.command("outage", s=2)
+        cut = page.wait_for("event", lambda each: each["event"]["event"] == "disconnected", seen)["event"]
+        assert (cut["market"], cut["kind"]) == ("linear", "trades")
+        hatched: set[int] = set()
+
+        def is_healed(each: Message, hatched: set[int] = hatched) -> bool:
+            hatched |= {each["row"][0]} if each["row"][6] & INCOMPLETE else set()
+            return each["row"][6] == REPAIRED and each["row"][7] > 0 and each["row"][0] in hatched
+
+        with contextlib.suppress(AssertionError):
+            return page.wait_for("candle", is_healed, seen)
+    raise AssertionError(f"nothing was hatched and healed in {CUTS} cuts")
 
 
 def _says_both(message: Message, start: int) -> bool:
