@@ -78,7 +78,7 @@ def faulty_run(tmp_path_factory) -> Iterator[Any]:
                 redis.stop()
                 collector.wait_for("redis_down")
                 sim.command("outage", s=OUTAGE_S)
-                wait_until(lambda: "Trades" in str(inbox.of("/s3cretpath")))
+                wait_until(lambda: "trades" in str(inbox.of("/s3cretpath")).lower())  # first is what connected first
                 told_while_down = len(inbox.of("/s3cretpath"))
                 redis = ValkeyServer(port=port)
                 redis.start()
