@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from exchanges.bybit.dialect.klines import OpenKlines, kline_message, kline_topic
+from exchanges.bybit.dialect.klines import kline_message, kline_topic
 from exchanges.bybit.dialect.state import DEPTHS, Book, ShallowBook, Ticker
 from exchanges.bybit.intervals import INTERVALS
+from exchanges.open_klines import OpenKlines
 from model.clock import now_ms
 from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
 from model.intervals import parse_interval
