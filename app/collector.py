@@ -366,6 +366,7 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
+            contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),
             web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self)}),
         )
         return OutputService(options, events=self.events)

@@ -28,7 +28,7 @@ from exchanges.universe.follower import SymbolRules
 from model.dialect import Dialect, DialectOptions
 from model.markets import MarketSpec
 from model.pairs import PairOf, unlisted
-from model.ports import SymbolOf, of_no_symbol
+from model.ports import ContractSizes, SymbolOf, of_no_symbol
 from model.protocol import StreamProtocol
 from model.records import Kind
 from streams import Connects, FeedOptions, HandoverTimes, StreamOptions
@@ -133,6 +133,7 @@ def output_options(
     status: Callable[[], Mapping[str, Any]] = dict,
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
+    contract_sizes: ContractSizes = lambda _market, _symbol: None,
     names_exchange: bool = False,
     web: WebParts = NO_WEB_PARTS,
 ) -> OutputOptions:
@@ -140,8 +141,9 @@ def output_options(
 
     `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
     returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
-    listed pair, `descriptors()` the number of the first descriptor that no websocket client may have. `names_exchange`:
-    the console's lines say of which exchange they are. `web`: what the web server serves beside envelopes.
+    listed pair, `descriptors()` the number of the first descriptor that no websocket client may have, `contract_sizes`
+    what a contract is. `names_exchange`: the console's lines say of which exchange they are. `web`: what the web server
+    serves beside envelopes.
     """
     return OutputOptions(
         exchange=settings.exchange,
@@ -158,7 +160,12 @@ def output_options(
             console=ConsoleOptions(
                 live=settings.console_live, status=status, pair_of=pair_of, names_exchange=names_exchange
             ),
-            websocket=_websocket(settings, symbols, descriptors, web if settings.enable_web else NO_WEB_PARTS),
+            websocket=_websocket(
+                settings,
+                _dialect(settings, symbols, contract_sizes),
+                descriptors,
+                web if settings.enable_web else NO_WEB_PARTS,
+            ),
             storage=_storage(settings, owns, pair_of),
             history=_redis_streams(settings),
             has_web=settings.enable_web,
@@ -228,7 +235,9 @@ def _recorder(settings: Settings) -> RecorderOptions:
     )
 
 
-def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[], int], web: WebParts) -> WebOptions:
+def _websocket(
+    settings: Settings, dialect: Dialect | None, descriptors: Callable[[], int], web: WebParts
+) -> WebOptions:
     return WebOptions(
         host=settings.websocket_host,
         port=settings.websocket_port,
@@ -241,8 +250,8 @@ def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[],
         client_queue=settings.websocket_client_queue,
         max_clients=settings.websocket_clients,
         descriptors=descriptors,
-        dialect=_dialect(settings, symbols),
-        dialect_is_open=settings.websocket_bybit_paths == "open",
+        dialect=dialect,
+        dialect_is_open=settings.websocket_exchange_paths == "open",
         open_klines_s=settings.websocket_open_klines_interval,
         may_move="websocket_port" not in settings.model_fields_set,
         routes=web.routes,
@@ -251,8 +260,8 @@ def _websocket(settings: Settings, symbols: SymbolsOf, descriptors: Callable[[],
     )
 
 
-def _dialect(settings: Settings, symbols: SymbolsOf) -> Dialect | None:
-    if settings.websocket_bybit_paths == "off" or "websocket" not in settings.outputs:
+def _dialect(settings: Settings, symbols: SymbolsOf, contract_sizes: ContractSizes) -> Dialect | None:
+    if settings.websocket_exchange_paths == "off" or "websocket" not in settings.outputs:
         return None
     venue = VENUES[settings.exchange]
     make = venue.dialect
@@ -264,6 +273,7 @@ def _dialect(settings: Settings, symbols: SymbolsOf) -> Dialect | None:
         depth=depth_of(settings, venue),
         intervals=settings.kline_intervals if settings.enable_klines_stream else (),
         symbols=symbols,
+        contract_sizes=contract_sizes,
     )
     return make(options)
 

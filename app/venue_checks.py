@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from conf.declarations import SETTINGS
 from conf.settings import Settings, SettingsError
 from exchanges.contract import Venue
+from model.dialect import DialectOptions
 from model.markets import MarketSpec
 
 KIND_SETTINGS = ("RAW_STREAMS", "REDIS_STREAMS_KINDS", "RAW_RECORD_KINDS")
@@ -44,12 +45,24 @@ def _errors(settings: Settings, venue: Venue) -> Iterator[str]:
     if settings.redundancy > 1 and venue.trade_keys is None:
         reason = f"messages of {venue.name} name no ids, by which trades of two connections are told apart"
         yield _line(settings, "REDUNDANCY", reason, ["1"])
-    if settings.websocket_bybit_paths != "off" and venue.dialect is None:
-        yield _line(settings, "WEBSOCKET_BYBIT_PATHS", f"no protocol of {venue.name} is served", ["off"])
+    if settings.websocket_exchange_paths != "off":
+        yield from _path_errors(settings, venue)
     needs_sizes = settings.enable_klines_stream and any(market.has_contracts for market in collected)
     if needs_sizes and not settings.has_rest:
         name = settings.written("WS_URL")
         yield f"{name}={settings.ws_url!r}: REST_URL is not set; what a contract of {venue.name} is worth is read there"
+
+
+def _path_errors(settings: Settings, venue: Venue) -> Iterator[str]:
+    """Of the exchange's own protocol: that it is not served, or shares its path with ours."""
+    if venue.dialect is None:
+        yield _line(settings, "WEBSOCKET_EXCHANGE_PATHS", f"no protocol of {venue.name} is served", ["off"])
+        return
+    paths = venue.dialect(DialectOptions(markets=settings.markets)).paths
+    if "websocket" in settings.outputs and settings.websocket_path in paths:
+        reason = f"with WEBSOCKET_EXCHANGE_PATHS this path is {venue.name}'s"
+        name = settings.written("WEBSOCKET_PATH")
+        yield f"{name}={settings.websocket_path!r}: {reason}; allowed: another path, as /"
 
 
 def _depth_errors(settings: Settings, venue: Venue, collected: list[MarketSpec]) -> Iterator[str]:

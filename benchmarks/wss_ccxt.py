@@ -1,6 +1,6 @@
 """A check by hand that ccxt's public Bybit client works with a collector's Bybit-compatible paths; no measurement.
 
-`pip install ccxt==4.5.90`, a collector with SYMBOLS=BTCUSDT,ETHUSDT and WEBSOCKET_BYBIT_PATHS, then
+`pip install ccxt==4.5.90`, a collector with SYMBOLS=BTCUSDT,ETHUSDT and WEBSOCKET_EXCHANGE_PATHS, then
 `python -m benchmarks.wss_ccxt ws://127.0.0.1:9500` (or wss://user:key@host:9500). 1 where a call brings nothing.
 """
 

@@ -23,7 +23,6 @@ TEST_CERTIFICATE = (
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 BYBIT = "bybit"  # what settings named BYBIT_... are of
 LATER_FOLDERS = ("REDIS_BACKLOG_PATH", "LOG_FILE")  # not needed before Redis is away; checked as a file
-BYBIT_PREFIX = "/v5/public/"  # the paths of the exchange's own protocol
 NO_TLS = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
 
 Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked
@@ -88,8 +87,6 @@ def _websocket_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
         yield f"{url}: wss needs WEBSOCKET_TLS_CERT and WEBSOCKET_TLS_KEY; for a test certificate: {TEST_CERTIFICATE}"
     if scheme == "ws" and settings.websocket_tls_cert:
         yield f"{url}: a certificate is set; write wss:// or leave WEBSOCKET_TLS_CERT and _KEY empty"
-    if settings.websocket_bybit_paths != "off" and settings.websocket_path.startswith(BYBIT_PREFIX):
-        yield f"{shown.get('WEBSOCKET_PATH', url)}: with WEBSOCKET_BYBIT_PATHS it must not begin with {BYBIT_PREFIX}"
 
 
 def _cluster_errors(settings: DerivedSettings, shown: Shown) -> Iterator[str]:
@@ -171,13 +168,13 @@ def _websocket_warnings(settings: DerivedSettings) -> Warnings:
                 yield "WEBSOCKET_HOST", advice
             elif not settings.websocket_tls_cert:
                 yield "WEBSOCKET_HOST", NO_TLS
-        if settings.websocket_bybit_paths != "off":
-            yield "WEBSOCKET_BYBIT_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
+        if settings.websocket_exchange_paths != "off":
+            yield "WEBSOCKET_EXCHANGE_PATHS", "has no effect: add websocket to ENABLED_CONSUMERS"
     elif not is_loopback(settings.websocket_host):
         if not settings.websocket_tls_cert:
             yield "WEBSOCKET_HOST", NO_TLS
-        if settings.websocket_bybit_paths == "open":
-            yield "WEBSOCKET_BYBIT_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
+        if settings.websocket_exchange_paths == "open":
+            yield "WEBSOCKET_EXCHANGE_PATHS", "is open to everybody who reaches WEBSOCKET_HOST; auth asks for a login"
 
 
 def _redundancy_warnings(settings: DerivedSettings) -> Warnings:

@@ -313,9 +313,11 @@ class Declarations(BaseModel):
         "Sockets at once, logged in or not; fewer where the system allows too few open files, of which streams come "
         "first",
     )
-    websocket_bybit_paths: values.BybitPaths = WEBSOCKET(
+    websocket_exchange_paths: values.ExchangePaths = WEBSOCKET(
         "off",
-        "Of Bybit: serve its protocol on /v5/public/linear and so on, but not in a relay; open needs no login there",
+        "Serve the exchange's own WebSocket protocol on its own paths (docs/API.md), of Bybit /v5/public/linear etc., "
+        "not in a relay; open needs no login there",
+        "WEBSOCKET_BYBIT_PATHS",
     )
     websocket_open_klines_interval: values.Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"

@@ -48,12 +48,20 @@ class Settings(DerivedSettings):
         names = tuple(name for name in self.enabled_consumers if name not in NEED_REDIS)
         if not names:
             raise SettingsError("ENABLED_CONSUMERS: a relay needs an output such as websocket, file or console")
-        others = {"storage_enabled": False, "redis_streams": False, "raw_record": False, "websocket_bybit_paths": "off"}
+        others = {
+            "storage_enabled": False,
+            "redis_streams": False,
+            "raw_record": False,
+            "websocket_exchange_paths": "off",
+        }
         relayed = self.model_copy(update={"enabled_consumers": names, **others})
         if self.has_alerts or self.alert_heartbeat_url:
             relayed._found_on_load = (*relayed._found_on_load, SettingWarning("ALERT_URLS", NO_ALERTS_IN_A_RELAY))
-        if self.websocket_bybit_paths != "off" and "websocket" in names:
-            relayed._found_on_load = (*relayed._found_on_load, SettingWarning("WEBSOCKET_BYBIT_PATHS", NOT_IN_A_RELAY))
+        if self.websocket_exchange_paths != "off" and "websocket" in names:
+            relayed._found_on_load = (
+                *relayed._found_on_load,
+                SettingWarning("WEBSOCKET_EXCHANGE_PATHS", NOT_IN_A_RELAY),
+            )
         return relayed
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from model.ports import ContractSizes
 from model.records import Kline
 
 RawPayload = tuple[str, bytes]
@@ -21,7 +22,7 @@ Topic = tuple[str, str]
 class DialectOptions:
     """The topics that clients may subscribe: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS.
 
-    `symbols` gives a market's symbols as they are now.
+    `symbols` gives a market's symbols as they are now, `contract_sizes` what a contract is where there are some.
     """
 
     markets: tuple[str, ...] = ("linear",)
@@ -29,6 +30,7 @@ class DialectOptions:
     depth: int = 50
     intervals: tuple[str, ...] = ("1m",)
     symbols: Callable[[str], Collection[str]] = lambda _market: ()
+    contract_sizes: ContractSizes = lambda _market, _symbol: None
 
 
 class TopicPublisher(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from model.ports import CandleStore
+from model.ports import CandleStore, ContractSizes
 from model.records import Kline
 
 FOR_EVER = math.inf
@@ -57,7 +57,7 @@ class MarketApiOptions:
     """What a MarketApi answers from. `symbols(market)`: those collected now; `intervals` as the settings name them.
 
     `store` None: no klines are kept. `latest(market, topic)`: the newest message of state of an exchange's own topic
-    (a whole book or ticker), None where it is not kept.
+    (a whole book or ticker), None where it is not kept. `contract_sizes`: what a contract is where sizes are in them.
     """
 
     upstream: Upstream
@@ -67,6 +67,7 @@ class MarketApiOptions:
     intervals: tuple[str, ...] = ()
     symbols: Callable[[str], Collection[str]] = lambda _market: ()
     latest: Callable[[str, str], bytes | None] = lambda _market, _topic: None
+    contract_sizes: ContractSizes = lambda _market, _symbol: None
     now_ms: Callable[[], int] = lambda: 0
 
 

@@ -23,7 +23,7 @@ def settings(valkey, free_port):
         "WEBSOCKET_PORT": free_port,
         "WSS_AUTH_USER": "user",
         "WSS_AUTH_KEY": "s3cret-key",
-        "WEBSOCKET_BYBIT_PATHS": "open",
+        "WEBSOCKET_EXCHANGE_PATHS": "open",
         "WEBSOCKET_OPEN_KLINES_INTERVAL": 0.2,
     }
 

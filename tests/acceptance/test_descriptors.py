@@ -69,7 +69,7 @@ def test_nothing_is_imported_or_opened_for_the_first_time_in_the_middle_of_work(
             "WSS_AUTH_USER": "u",
             "WSS_AUTH_KEY": "k" * 16,
             "WEBSOCKET_PORT": websocket_port,
-            "WEBSOCKET_BYBIT_PATHS": "open",
+            "WEBSOCKET_EXCHANGE_PATHS": "open",
             "RAW_RECORD": True,
             **dict.fromkeys(("STORAGE_ENABLED", "REDIS_STREAMS", "ENABLE_TICKER_STREAM", "ENABLE_TRADES_STREAM"), True),
         }

@@ -118,7 +118,7 @@ def test_open_klines_go_to_the_clients_of_the_exchanges_protocol(collect, monkey
     shared: list[float] = []
     monkeypatch.setattr(Aggregator, "share_open_klines", lambda _self, _wanted, _offer, every_s: shared.append(every_s))
     login = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "key"}
-    collect(**login, WEBSOCKET_BYBIT_PATHS=paths, WEBSOCKET_OPEN_KLINES_INTERVAL="2.5")
+    collect(**login, WEBSOCKET_EXCHANGE_PATHS=paths, WEBSOCKET_OPEN_KLINES_INTERVAL="2.5")
 
     assert shared == every_s
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.support.settings import settings_of
 
 SHARDED = {"SHARD": "2/3"}
 LOGIN = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "key"}
-OPEN_PATHS = {**LOGIN, "WEBSOCKET_BYBIT_PATHS": "open"}
+OPEN_PATHS = {**LOGIN, "WEBSOCKET_EXCHANGE_PATHS": "open"}
 REDUNDANT = {"REDUNDANCY": "2", "REDUNDANT_SYMBOLS": "all"}
 SERVER = {"REDIS_HOST": "127.0.0.2", "REDIS_PORT": "6380", "REDIS_USER": "me", "REDIS_PASSWORD": "pw", "REDIS_DB": "3"}
 CERTIFICATE, KEY = Path(__file__), Path(__file__).with_name("conftest.py")  # only that there are files is looked at
@@ -214,7 +215,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
         *("descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge", "serves_envelopes"),
         *("routes", "sessions", "klines"),
     },
-    "dialect": {"symbols"},
+    "dialect": {"symbols", "contract_sizes"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
     "history": {
         *("raw_limit", "raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s"),
@@ -280,8 +281,8 @@ def test_each_market_has_the_url_of_its_own(market: str) -> None:
         ("storage", {}, "main_key", "bybit-streamer"),
         ("redis", {}, "main_key", None),
         ("websocket", LOGIN, "dialect", None),
-        ("websocket", {"WEBSOCKET_BYBIT_PATHS": "open"}, "dialect", None),
-        ("websocket", {**LOGIN, "WEBSOCKET_BYBIT_PATHS": "auth"}, "dialect_is_open", False),
+        ("websocket", {"WEBSOCKET_EXCHANGE_PATHS": "open"}, "dialect", None),
+        ("websocket", {**LOGIN, "WEBSOCKET_EXCHANGE_PATHS": "auth"}, "dialect_is_open", False),
         ("dialect", {"ENABLE_KLINES_STREAM": "false"}, "intervals", ()),
         ("outputs", {"REDIS_STREAMS_KINDS": "ticker"}, "stream_kinds", ()),
         ("outputs", {}, "recorder", None),
@@ -307,6 +308,7 @@ def test_what_is_given_arrives() -> None:
         status=lambda: {"streams": 1},
         pair_of=unlisted,
         descriptors=lambda: 5,
+        contract_sizes=lambda _market, _symbol: Decimal(10),
     )
     consumers = given.consumers
     dialect: Any = consumers.websocket.dialect
@@ -314,6 +316,7 @@ def test_what_is_given_arrives() -> None:
     assert (consumers.storage.owns, consumers.storage.pair_of, consumers.console.pair_of) == (owns, unlisted, unlisted)
     assert (consumers.console.status(), consumers.websocket.descriptors()) == ({"streams": 1}, 5)
     assert dialect.options.symbols("spot") == ("spot",)
+    assert dialect.options.contract_sizes("linear", "BTCUSDT") == 10
     assert {each.exchange for each in (given, consumers.file, consumers.parquet, consumers.storage)} == {"bybit"}
 
 

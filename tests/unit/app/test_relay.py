@@ -56,12 +56,12 @@ class Terminating(BaseConsumer):
 def test_a_relay_logs_odd_settings_and_its_end():
     """Like the collector; paths that speak Bybit are not served there, whatever the settings have for them."""
     enabled = {"ENABLED_CONSUMERS": f"redis,websocket,{__name__}:Terminating", "REDIS_PORT": "1"}
-    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_BYBIT_PATHS": "open"}
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_PORT": "0", "WEBSOCKET_EXCHANGE_PATHS": "open"}
     with capture_logs() as logs:
         assert cli.relay(settings_of(RAW_RECORD="true", **enabled, **wss)) == Exit.ASKED
     odd = [(entry["log_level"], entry["name"]) for entry in logs if entry["event"] == "setting_suspicious"]
 
-    assert odd == [("warning", "WEBSOCKET_BYBIT_PATHS")]
+    assert odd == [("warning", "WEBSOCKET_EXCHANGE_PATHS")]
     assert (logs[-1]["event"], logs[-1]["code"], logs[-1]["reason"]) == ("ended", 0, Exit.ASKED.reason)
 
 

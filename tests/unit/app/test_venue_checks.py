@@ -26,6 +26,7 @@ OTHER = dataclasses.replace(
     },
     dialect=None,
 )
+WEBSOCKET = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k"}
 
 
 def errors(venue: Venue, **environ: Any) -> list[str]:
@@ -76,8 +77,14 @@ def errors(venue: Venue, **environ: Any) -> list[str]:
         ),
         (
             OTHER,
-            {"WEBSOCKET_BYBIT_PATHS": "auth"},
-            "WEBSOCKET_BYBIT_PATHS='auth': no protocol of other is served; allowed: off",
+            {"WEBSOCKET_EXCHANGE_PATHS": "auth"},
+            "WEBSOCKET_EXCHANGE_PATHS='auth': no protocol of other is served; allowed: off",
+        ),
+        (
+            VENUE,
+            {**WEBSOCKET, "WEBSOCKET_PATH": "/v5/public/linear", "WEBSOCKET_EXCHANGE_PATHS": "auth"},
+            "WEBSOCKET_PATH='/v5/public/linear': with WEBSOCKET_EXCHANGE_PATHS this path is bybit's; allowed: another "
+            "path, as /",
         ),
         (
             dataclasses.replace(OTHER, has_testnet=False),

@@ -443,17 +443,17 @@ def test_symbols_are_redundant_where_some_are_chosen():
 
 def test_a_relay_has_the_outputs_that_are_not_in_redis_and_no_raw_payloads():
     """Paths that speak Bybit would refuse every topic there: they are closed, with a warning."""
-    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_EXCHANGE_PATHS": "open", "WEBSOCKET_HOST": "0.0.0.0"}
     mine = settings_of(ENABLED_CONSUMERS="redis,websocket,file", STORAGE_ENABLED="true", RAW_RECORD="true", **wss)
     relayed = mine.relayed()
 
-    assert (relayed.outputs, relayed.websocket_bybit_paths, relayed.recorded_kinds) == (
+    assert (relayed.outputs, relayed.websocket_exchange_paths, relayed.recorded_kinds) == (
         ("websocket", "file"),
         "off",
         (),
     )
     assert not relayed.uses_redis
-    assert [warned.advice for warned in relayed.warnings if warned.name == "WEBSOCKET_BYBIT_PATHS"] == [
+    assert [warned.advice for warned in relayed.warnings if warned.name == "WEBSOCKET_EXCHANGE_PATHS"] == [
         "has no effect in a relay, which has no raw payloads: let the collectors serve these paths"
     ]
     assert mine.outputs == ("redis", "websocket", "file", "storage")

@@ -34,31 +34,37 @@ def test_a_page_for_other_machines_is_warned_of_where_nobody_may_open_it_or_the_
     assert load_settings(page | {"ENABLE_WEB": "false"}, None).warnings == ()
 
 
-def test_open_bybit_paths_are_warned_of_where_others_reach_them(tmp_path):
+def test_open_paths_of_the_exchange_are_warned_of_where_others_reach_them(tmp_path):
     """Without a login only an address of one's own is safe."""
     certificate = {"WEBSOCKET_TLS_CERT": tmp_path / "cert.pem", "WEBSOCKET_TLS_KEY": tmp_path / "key.pem"}
     for path in certificate.values():
         path.touch()
     certificate = {name: str(path) for name, path in certificate.items()}
-    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_BYBIT_PATHS="open", **certificate) == ["WEBSOCKET_BYBIT_PATHS"]
-    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_BYBIT_PATHS="auth", **certificate) == []
-    assert warned(WEBSOCKET_BYBIT_PATHS="open") == []
+    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_EXCHANGE_PATHS="open", **certificate) == [
+        "WEBSOCKET_EXCHANGE_PATHS"
+    ]
+    assert warned(WEBSOCKET_HOST="0.0.0.0", WEBSOCKET_EXCHANGE_PATHS="auth", **certificate) == []
+    assert warned(WEBSOCKET_EXCHANGE_PATHS="open") == []
 
 
-def test_bybit_paths_without_the_output_are_warned_of():
+def test_paths_of_the_exchange_without_the_output_are_warned_of():
     """A setting that changes nothing is a misunderstanding."""
-    assert "WEBSOCKET_BYBIT_PATHS" in warned(ENABLED_CONSUMERS="redis", WEBSOCKET_BYBIT_PATHS="auth")
+    assert "WEBSOCKET_EXCHANGE_PATHS" in warned(ENABLED_CONSUMERS="redis", WEBSOCKET_EXCHANGE_PATHS="auth")
 
 
-def test_one_path_does_not_speak_two_protocols():
-    """The envelopes' path and Bybit's must differ."""
-    with pytest.raises(SettingsError, match="WEBSOCKET_PATH='/v5/public/linear': with WEBSOCKET_BYBIT_PATHS"):
-        load_settings(WEBSOCKET | {"WEBSOCKET_PATH": "/v5/public/linear", "WEBSOCKET_BYBIT_PATHS": "auth"}, None)
+def test_the_name_of_when_only_bybit_had_such_paths_still_works():
+    """And what is said of it names it as it was written."""
+    settings = load_settings({"ENABLED_CONSUMERS": "redis", "WEBSOCKET_BYBIT_PATHS": "auth"}, None)
+    assert settings.websocket_exchange_paths == "auth"
+    assert "WEBSOCKET_BYBIT_PATHS" in [warning.name for warning in settings.warnings]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
-    [("WEBSOCKET_COMPRESSION", "zip", "deflate, gzip or none"), ("WEBSOCKET_BYBIT_PATHS", "on", "off, auth or open")],
+    [
+        ("WEBSOCKET_COMPRESSION", "zip", "deflate, gzip or none"),
+        ("WEBSOCKET_EXCHANGE_PATHS", "on", "off, auth or open"),
+    ],
 )
 def test_what_is_allowed_is_in_the_error(name, value, allowed):
     """The line names the setting, the value and the choice."""

@@ -41,7 +41,7 @@ def takers(outputs, kind, market="linear", is_raw=True):
 
 def test_raw_payloads_go_where_the_settings_want_their_kind(outputs):
     """Redis as asked, the exchange's own protocol by RAW_STREAMS and markets, the recorder by its own kinds."""
-    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_BYBIT_PATHS": "auth"}
+    wss = {"WSS_AUTH_USER": "u", "WSS_AUTH_KEY": "k", "WEBSOCKET_EXCHANGE_PATHS": "auth"}
     recorded = {"RAW_RECORD": "true", "RAW_RECORD_KINDS": "ticker,trades"}
     made = outputs(RAW_STREAMS="trades", ENABLED_CONSUMERS="redis,websocket", **wss, **recorded)
 
