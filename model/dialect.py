@@ -4,7 +4,7 @@ Records and Protocols only. The server owns sockets, logins, queues and frames; 
 and answers. All methods are called on the server's event loop; payloads are handed on byte for byte.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,10 @@ class DialectClient(Protocol):
         """The connection's own id, which answers may carry."""
 
     @property
+    def query(self) -> str:
+        """The query of the URL that it connected to, percent-encoded as it came; "" without one."""
+
+    @property
     def is_open(self) -> bool:
         """Whether data may still be sent."""
 
@@ -72,8 +76,8 @@ class Dialect(Protocol):
         """The exchange's name, as error messages show it."""
 
     @property
-    def paths(self) -> frozenset[str]:
-        """The paths on which the protocol is served."""
+    def paths(self) -> Container[str]:
+        """The paths on which the protocol is served: what has names in it may have any number."""
 
     @property
     def unreadable(self) -> int:

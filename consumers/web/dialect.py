@@ -161,6 +161,8 @@ class DialectPeer:
         self._client = client
         self._fanout = fanout
         self.connection_id = str(client.connection.id)
+        request = client.connection.request
+        self.query = request.path.partition("?")[2] if request else ""
 
     @property
     def is_open(self) -> bool:
