@@ -54,7 +54,7 @@ from model.clock import now_ms
 from model.context import current
 from model.events import EventFanout
 from model.pacing import ThrottledLogger
-from model.ports import Callback, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
+from model.ports import Callback, CandleStore, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
 from network.report import describe_network
 from streams import (
@@ -110,6 +110,7 @@ class Collector:
         self._status_sentence = StatusSentence()
         self.events = EventFanout(self.figures.events, self.first_light)
         self.alerts: AlertService | None = None
+        self.store: CandleStore | None = None
         self.page = Page(self, self._venue)
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()

@@ -6,7 +6,7 @@ Typing only: nothing here runs. Who implements a port names it in its docstring.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from model.problems import Problem
 from model.records import Candle, FeedMarker, Instrument, Kind, Kline, PastTrade, Record, StreamLimits
@@ -290,6 +290,12 @@ class CandleStore(Protocol):
     def first_ms(self, market: str, symbol: str, step_ms: int) -> int | None:
         """Return the start of the oldest kline of a series; None where there is none."""
 
+    def series(self) -> Sequence["StoredSeries"]:
+        """Return every series of which there is a kline."""
+
+    def journal(self, after_id: int = -1, limit: int = 100) -> Sequence[tuple[int, str]]:
+        """Return ids and records (JSON) of the journal, oldest first: those after an id, of -1 the newest."""
+
 
 class StoreError(Exception):
     """The store could not be read."""
@@ -302,6 +308,16 @@ class KlineRows:
     text: str
     count: int
     complete: int
+    first_ms: int
+    last_ms: int
+
+
+class StoredSeries(NamedTuple):
+    """A series of the store, and the starts of its oldest and newest klines."""
+
+    market: str
+    symbol: str
+    step_ms: int
     first_ms: int
     last_ms: int
 

@@ -14,6 +14,7 @@ from app.figures import Figures
 from app.health import Health, WatchedCollector
 from app.options import WebParts
 from app.page.feeds import PageFeeds
+from consumers.web.api import ApiOptions, DataApi
 from consumers.web.http import Routes
 from consumers.web.klines import KlineFeed
 from consumers.web.live.files import page_routes
@@ -23,7 +24,7 @@ from consumers.web.live.options import Markets, PageMarket, PageOptions
 from exchanges.contract import Venue
 from model.intervals import DAY_MS, Interval, longest_step, parse_interval, step_name
 from model.markets import MarketSpec
-from model.ports import Dial
+from model.ports import CandleStore, Dial
 from model.records import Candle
 
 PATH = "/live"
@@ -39,6 +40,7 @@ class ShownCollector(WatchedCollector, Protocol):
 
     health: Health
     figures: Figures
+    store: CandleStore | None
 
     @property
     def followed(self) -> Mapping[str, Sequence[str]]:
@@ -73,14 +75,26 @@ class Page:
             facts={"repairs": collector.settings.repairs_klines, "audit": bool(collector.settings.audit_sample)},
         )
         self.hub = PageHub(options, self.klines)
+        self._api = DataApi(
+            ApiOptions(
+                exchange=venue.name,
+                version=VERSION,
+                markets=self.markets,
+                store=lambda: collector.store,
+                read_candles=self.read_candles,
+                now_ms=self._now_ms,
+            )
+        )
 
     def parts(self, routes: Routes) -> WebParts:
-        """What the web server serves: the page beside other `routes`."""
-        return WebParts({**routes, **page_routes()}, {PATH: self.hub.session}, self.klines)
+        """What the web server serves: the page and /api/ beside other `routes`."""
+        routes = {**routes, **page_routes(), **self._api.routes()}
+        return WebParts(routes, {PATH: self.hub.session}, self.klines)
 
     def stop(self) -> None:
         """End what was opened for pages alone; does not wait."""
         self.hub.stop()
+        self._api.stop()
         self._feeds.stop()
 
     def _dial(self) -> Dial:
