@@ -3,6 +3,7 @@
 import threading
 from types import MappingProxyType
 
+from exchanges.binance.dialect.dialect import BinanceDialect
 from exchanges.binance.markets import MARKETS
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
 from exchanges.binance.records import RECORDS, TICKER_NAMES, TRADE_NAMES
@@ -51,4 +52,5 @@ VENUE = Venue(
         "how many connects futures allow",
         "on which day its weeks begin",
     ),
+    dialect=BinanceDialect,
 )

@@ -1,0 +1,148 @@
+"""Binance's streams as they are served: their paths, their names, and their messages, made of what is collected. Pure.
+
+What is collected is a message of a combined stream, `{"stream":"btcusdt@trade","data":{...}}`: it goes on byte for byte
+to combined streams of the same name, and its data byte for byte to raw ones (documentation page: web-socket-streams).
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+
+from exchanges.binance.protocol import WHOLE_BOOK
+from exchanges.binance.rest import INTERVALS
+from model.dialect import DialectOptions
+from model.intervals import SECOND_MS, parse_interval, step_of
+from model.records import Kline
+
+PATH = re.compile(r"/(?P<split>(?:public|market)/)?(?P<framing>ws|stream)(?:/(?P<names>.*))?", re.DOTALL)
+FRAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"]*)"\s*,\s*"data"\s*:\s*')
+NAME = re.compile(
+    r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|forceOrder)|kline_(?P<interval>\w+)"
+    r"|depth(?P<levels>5|10|20|)(?:@(?:0|100|250|500|1000)ms)?)"
+)
+KINDS: Mapping[str, str] = MappingProxyType({"trade": "trades", "ticker": "ticker", "forceOrder": "liquidations"})
+SIDES = ("b", "a", "bids", "asks")
+
+
+class Paths:
+    """/ws and /stream, of USD-M below /public or /market as well; names of streams may follow."""
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and PATH.fullmatch(path) is not None
+
+
+def markets_of(path: str) -> tuple[str, ...]:
+    """Return the markets of a path: USD-M's have been below /public and /market alone since 2026-04.
+
+    COIN-M has a host of its own at Binance, and names that spot and USD-M do not have: it is on all.
+    """
+    found = PATH.fullmatch(path)
+    return ("linear", "inverse") if found and found["split"] else ("spot", "inverse")
+
+
+class Stream(NamedTuple):
+    """One stream that is served: its market, the topic of the messages that it is made of, and levels to be cut to."""
+
+    market: str
+    topic: str
+    levels: int | None = None
+
+
+class Streams:
+    """The streams that clients may subscribe, by the options of a collector."""
+
+    def __init__(self, options: DialectOptions) -> None:
+        self._options = options
+        steps_ms = {parse_interval(text).step_ms for text in options.intervals}
+        self._names = {market: _interval_names(market) for market in options.markets}
+        self._intervals = {
+            market: {name for step_ms, name in names.items() if step_ms in steps_ms}
+            for market, names in self._names.items()
+        }
+
+    def find(self, markets: tuple[str, ...], name: str) -> Stream | None:
+        """Return what a stream of one of these markets is made of; None where that is not collected."""
+        found = NAME.fullmatch(name)
+        if found is None or (symbol := found["symbol"]) != symbol.lower():
+            return None
+        for market in markets:
+            if market in self._names and symbol.upper() in self._options.symbols(market):
+                return self._made_of(market, symbol, found)
+        return None
+
+    def kline_topic(self, market: str, kline: Kline) -> str | None:
+        """Return the topic of a kline; None for an interval that Binance does not have."""
+        interval = self._names[market].get(step_of(kline.interval, kline.timestamp))
+        return f"{kline.symbol.lower()}@kline_{interval}" if interval else None
+
+    def _made_of(self, market: str, symbol: str, found: re.Match[str]) -> Stream | None:
+        options = self._options
+        if kind := found["kind"]:
+            is_here = KINDS[kind] in options.kinds and not (kind == "forceOrder" and market == "spot")
+            return Stream(market, f"{symbol}@{kind}") if is_here else None
+        if interval := found["interval"]:
+            return Stream(market, f"{symbol}@kline_{interval}") if interval in self._intervals[market] else None
+        if "orderbook" not in options.kinds:
+            return None
+        if options.depth == WHOLE_BOOK:
+            return None if found["levels"] else Stream(market, f"{symbol}@depth@100ms")
+        levels = int(found["levels"] or WHOLE_BOOK)
+        topic = f"{symbol}@depth{options.depth}@100ms"
+        return Stream(market, topic, levels if levels < options.depth else None) if levels <= options.depth else None
+
+
+class Form(NamedTuple):
+    """How the messages of a topic go to those who subscribed to a stream by its name, combined or raw."""
+
+    stream: Stream
+    name: str
+    is_combined: bool
+
+    def __call__(self, payload: bytes) -> bytes:
+        """Return the message; ValueError where the payload cannot be read."""
+        if self.is_combined and self.name == self.stream.topic:
+            return payload
+        data = data_of(payload)
+        if self.stream.levels is not None:
+            data = shallow(data, self.stream.levels)
+        return combined(self.name, data) if self.is_combined else data
+
+
+def topic_of(payload: bytes) -> str:
+    """Return the name of the stream of a message; "" where it has none."""
+    found = FRAME.match(payload)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def data_of(payload: bytes) -> bytes:
+    """Return the data of a message as a raw stream has it."""
+    found, end = FRAME.match(payload), payload.rfind(b"}")
+    if found is None or end < found.end():
+        raise ValueError("no message of a combined stream")
+    return payload[found.end() : end].rstrip()
+
+
+def combined(name: str, data: bytes) -> bytes:
+    """Return the message of a combined stream."""
+    return b'{"stream":"%b","data":%b}' % (name.encode(), data)
+
+
+def shallow(data: bytes, levels: int) -> bytes:
+    """Cut a whole book to its best levels."""
+    fields = _read_fields(data)
+    for side in SIDES:
+        if side in fields:
+            fields[side] = msgspec.Raw(_write(_read_levels(fields[side])[:levels]))
+    return _write(fields)
+
+
+def _interval_names(market: str) -> Mapping[int, str]:
+    return {SECOND_MS: "1s", **INTERVALS} if market == "spot" else INTERVALS
+
+
+_read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_levels = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_write = msgspec.json.Encoder().encode
