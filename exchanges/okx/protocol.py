@@ -103,7 +103,7 @@ class OkxProtocol(PublicStreams):
         """Return the URL that carries topics of a kind; ValueError where two would have to."""
         if self._stream is not None:
             return self._stream
-        paths = {_path_of(topic): topic for topic in topics} if kind == "topics" else {PUBLIC: ""}
+        paths = {path_of(topic): topic for topic in topics} if kind == "topics" else {PUBLIC: ""}
         check_one(dict(sorted(paths.items(), reverse=True)), "OKX")
         return self._host + next(iter(paths))
 
@@ -125,7 +125,7 @@ class OkxProtocol(PublicStreams):
     def request(self, op: Op, req_id: str, topics: Iterable[str]) -> str:
         """Return the text of a request."""
         parts = (topic.partition(":") for topic in topics)
-        args = [{"channel": channel, _arg_of(channel): of} for channel, _, of in parts]
+        args = [{"channel": channel, arg_of(channel): of} for channel, _, of in parts]
         return request_text({"id": req_id, "op": op, "args": args})
 
     def read_object(self, message: dict[str, Any]) -> Message:
@@ -153,7 +153,7 @@ class OkxProtocol(PublicStreams):
         if len(channels) != 1:
             return KindFrames(NEVER, NEVER, SENT_MS)
         (channel,) = channels
-        begin = f'{{"arg":{{"channel":"{channel}","{_arg_of(channel)}":"'.encode()
+        begin = f'{{"arg":{{"channel":"{channel}","{arg_of(channel)}":"'.encode()
         if channel == BOOKS[400]:
             return KindFrames(begin, begin, SENT_MS, is_steady=True, snapshot=SNAPSHOT, sequence=SEQUENCE)
         return KindFrames(
@@ -189,11 +189,13 @@ TRADE_KEYS = TradeKeys(b'{"arg":{"channel":"trades","instId":"', re.compile(rb'"
 """A topic has one symbol; the id is that of the last match, consecutive within it."""
 
 
-def _arg_of(channel: str) -> str:
+def arg_of(channel: str) -> str:
+    """Return the name of what a channel is of: an instrument, nearly always."""
     return ARGS.get(channel, "instId")
 
 
-def _path_of(topic: str) -> str:
+def path_of(topic: str) -> str:
+    """Return the path of the socket that carries a topic, or a channel."""
     return BUSINESS if BUSINESS_CHANNELS.fullmatch(topic.partition(":")[0]) else PUBLIC
 
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from exchanges.addresses import moved
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
+from exchanges.okx.dialect.dialect import OkxDialect
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
 from exchanges.okx.records import RECORDS, TICKER_NAMES, TRADE_NAMES
@@ -51,4 +52,5 @@ VENUE = Venue(
         "whether 64 KB of topics are a request's or a connection's",
         "on which day its weeks begin",
     ),
+    dialect=OkxDialect,
 )

@@ -50,8 +50,10 @@ class Control:
             self._error(session, {}, "60012", f"Invalid request: {text[:500]}")
             return
         op, args = request.get("op"), request.get("args")
-        if op not in ("subscribe", "unsubscribe"):
+        if not isinstance(op, str):
             self._error(session, request, "60012", f"Invalid request: {text[:500]}")
+        elif op not in ("subscribe", "unsubscribe"):
+            self._error(session, request, "60019", f"Invalid op: {op[:500]}")
         elif session.own["requests"].add(time.monotonic()) > REQUESTS_AN_HOUR:
             self._hub.counters["too_frequent"] += 1
             self._error(session, request, "60014", "Requests too frequent")
@@ -99,7 +101,7 @@ class Control:
         if topic is None:
             key = "instId" if "instId" in arg or channel not in OF_TYPES else "instType"
             begin = "W" if is_here else "Subscribe failed, w"
-            self._error(session, request, "60018", NO_SUCH.format(begin, channel, key, arg.get(key)))
+            self._error(session, request, "60018", NO_SUCH.format(begin, channel, key, arg.get(key, "null")))
             return
         self._hub.join(session, topic)
         first = list(self._world.first(topic))

@@ -207,7 +207,8 @@ def test_too_many_requests_an_hour_end_the_connection(simulator):
     [
         ("{", "60012"),
         ("[]", "60012"),
-        ('{"op":"dance","args":[]}', "60012"),
+        ('{"op":7,"args":[]}', "60012"),
+        ('{"op":"dance","args":[]}', "60019"),
         ('{"id":"a-b","op":"subscribe","args":[{"channel":"trades"}]}', "60012"),
         ('{"op":"subscribe","args":[]}', "60013"),
         ('{"op":"subscribe","args":["trades"]}', "60013"),
