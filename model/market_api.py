@@ -17,7 +17,7 @@ FOR_EVER = math.inf
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A GET request of a client that was written for the exchange."""
+    """A GET request of a client that was written for the exchange. `path` is plain: no escapes, no `..`."""
 
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class ApiAnswer:
     body: bytes
     source: Literal["store", "exchange"]
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Upstream(Protocol):
@@ -46,7 +47,10 @@ class LiveKlines(Protocol):
     """The klines that are open now, and the moment at which the last ones are in the store. The event loop's thread."""
 
     def open_kline(self, market: str, symbol: str, step_ms: int, /) -> Awaitable[Kline | None]:
-        """Return the present state of an open kline, a second old at most; None where there is none in that time."""
+        """Return the present state of an open kline, some seconds old at most; None where there is none in that time.
+
+        `complete`: nothing of it is known to be missing, so far.
+        """
 
     def closed(self, market: str, symbol: str, step_ms: int, start_ms: int, /) -> Awaitable[bool]:
         """Wait until a kline that must be closing now can be read from the store; False where that takes too long."""
@@ -56,12 +60,13 @@ class LiveKlines(Protocol):
 class MarketApiOptions:
     """What a MarketApi answers from. `symbols(market)`: those collected now; `intervals` as the settings name them.
 
-    `store` None: no klines are kept. `latest(market, topic)`: the newest message of state of an exchange's own topic
+    `store()` None: no klines are kept. `latest(market, topic)`: the newest message of state of an exchange's own topic
     (a whole book or ticker), None where it is not kept. `contract_sizes`: what a contract is where sizes are in them.
+    `now_ms`: the exchange's clock.
     """
 
     upstream: Upstream
-    store: CandleStore | None = None
+    store: Callable[[], CandleStore | None] = lambda: None
     live: LiveKlines | None = None
     markets: tuple[str, ...] = ("linear",)
     intervals: tuple[str, ...] = ()
@@ -76,10 +81,13 @@ class MarketApi(Protocol):
 
     @property
     def paths(self) -> frozenset[str]:
-        """The paths that are answered."""
+        """The paths that are answered; one that ends with / stands for all that begin with it."""
 
     def answer(self, request: ApiRequest, /) -> Awaitable[ApiAnswer]:
         """Answer a request to one of `paths`; a wrong one is refused as the exchange would. Never raises."""
+
+    def refused(self, status: int, reason: str, /) -> ApiAnswer:
+        """Return the exchange's own refusal of what is never answered here: other methods, bodies, odd paths."""
 
     def unavailable(self, reason: str, /) -> ApiAnswer:
         """Return the exchange's own answer to one who asks too much, or cannot be answered now."""
