@@ -11,7 +11,9 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from exchanges.books import SidesOf, usual_sides
+from exchanges.upstream import PassageOf
 from model.dialect import Dialect, DialectOptions
+from model.market_api import MarketApi, MarketApiOptions
 from model.markets import MarketSpec
 from model.ports import Listing, MarketHistory, RecordReader, Report
 from model.protocol import Refusal as Refusal
@@ -107,3 +109,5 @@ class Venue:
     documented: str = ""
     unverified: Sequence[str] = ()
     dialect: Callable[[DialectOptions], Dialect] | None = None  # its public protocol, which the web server serves
+    market_api: Callable[[MarketApiOptions], MarketApi] | None = None  # its public REST, which the web server serves
+    passage: Callable[[Endpoints, threading.Event], PassageOf] | None = None  # and how its requests are passed on

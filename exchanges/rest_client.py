@@ -155,27 +155,44 @@ class RestClient:
         """
         query = {name: value for name, value in params.items() if value is not None}
         call = _Call(f"{path}?{urlencode(query)}" if query else path, f"{method} {path} {query}", weight, method)
+        verdict, found, _ = self._ask(call, budget, read)
+        if verdict.kind != "ok":
+            raise _refusal(call, verdict)
+        return found
+
+    def pass_on(self, path: str, params: Params, *, budget: str | None, weight: int = 1) -> tuple[Answer, bool]:
+        """Return the exchange's answer to a GET as it is, and whether it is a good one: else it refuses the request.
+
+        Raises HistoryError as `get` does, but for such a refusal.
+        """
+        call = _Call(f"{path}?{urlencode(params)}" if params else path, f"GET {path} {dict(params)}", weight, "GET")
+        verdict, _, reply = self._ask(call, budget, lambda body: body)
+        if reply is None or verdict.kind not in ("ok", "final"):
+            raise _refusal(call, verdict)
+        return reply, verdict.kind == "ok"
+
+    def _ask(self, call: "_Call", budget: str | None, read: Callable[[Any], Any]) -> tuple[Verdict, Any, Answer | None]:
+        """Send until it helps no more; the last verdict, what `read` made of a good answer, and the answer itself."""
         declared = None if budget is None else self._budgets[budget]
         bucket, policy = None, self._retries
         deadline_s = self._clock() + policy.total_s
         if declared is not None:
             bucket = self._limits.bucket_of(declared.key, declared.weight, declared.per_s)
-            deadline_s += 2 * declared.per_s
+            deadline_s += policy.windows * declared.per_s
         backoff = Backoff(policy.backoff_s, floor=JITTER_FLOOR)
         most = {"temporary": policy.attempts, "limited": policy.refusals}
         tries: Counter[str] = Counter()
         verdict: Verdict | None = None
         while True:
             try:
-                verdict, found = self._attempt(call, bucket, deadline_s, read)
+                verdict, found, reply = self._attempt(call, bucket, deadline_s, read)
             except HistoryError as error:  # it was stopped, or would wait too long for its permit
                 raise _because(error, verdict) from None
             if verdict.kind == "ok":
-                return found
+                return verdict, found, reply
             tries[verdict.kind] += 1
             if tries[verdict.kind] == most.get(verdict.kind, 1):
-                is_final = verdict.kind == "final"
-                raise HistoryError(f"{call.name}: {verdict.text}", is_final=is_final, problem=verdict.problem)
+                return verdict, None, reply
             self._log_repeat(call, verdict)
             if verdict.kind == "temporary":  # what is limited waits for its permit, which is paused
                 wait_s = max(backoff.next_s(), verdict.retry_after_s or 0.0)
@@ -185,7 +202,7 @@ class RestClient:
 
     def _attempt(
         self, call: "_Call", bucket: Bucket | None, deadline_s: float, read: Callable[[Any], Any]
-    ) -> tuple[Verdict, Any]:
+    ) -> tuple[Verdict, Any, Answer | None]:
         """Send once, and apply what the answer says of limits; returns what `read` made of a good one."""
         ticket = self._acquire(call, bucket, deadline_s)
         request = requests.Request(call.method, self.url + call.target, headers=self._headers)
@@ -195,7 +212,7 @@ class RestClient:
         self._check_open(call)
         if isinstance(reply, Failure):
             self._count("no_answer")
-            return Verdict("temporary", reply.text, problem=reply.problem), None
+            return Verdict("temporary", reply.text, problem=reply.problem), None, None
         verdict, body = self._judge(reply)
         if verdict.used is not None and bucket is not None:
             bucket.adjust(bucket.limit, bucket.limit - verdict.used)
@@ -213,7 +230,7 @@ class RestClient:
             pause_s = self._limits.address.ban(verdict.retry_after_s, verdict.text, verdict.problem)
             verdict = replace(verdict, problem=replace(verdict.problem, pause_s=pause_s))
         self._count(verdict.kind)
-        return verdict, found
+        return verdict, found, reply
 
     def _judge(self, reply: Answer) -> tuple[Verdict, Any]:
         """The verdict of an answer, with its problem where it is no good one, and the decoded body."""
@@ -307,6 +324,10 @@ def _because(error: HistoryError, last: Verdict | None) -> HistoryError:
     if last is None or error.problem is not None:
         return error
     return HistoryError(f"{error}: {last.text}", problem=last.problem)
+
+
+def _refusal(call: "_Call", verdict: Verdict) -> HistoryError:
+    return HistoryError(f"{call.name}: {verdict.text}", is_final=verdict.kind == "final", problem=verdict.problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ class RetryPolicy:
     refusals: int | None = None  # requests refused for their rate before a call fails; None: as `total_s` allows
     backoff_s: float = BACKOFF_S
     total_s: float = PERMIT_LIMIT_S
+    windows: int = 2  # of its budget that a call may wait for beside `total_s`
 
 
 READS = RetryPolicy(refusals=ATTEMPTS)
 """Of the collector's reads: one that is refused so often fails, and is left to its caller to repeat."""
+
+CLIENTS = RetryPolicy(attempts=2, refusals=1, total_s=5.0, windows=0)
+"""Of requests that are passed on for a client, which gives up after 10 s as a rule, and repeats them itself."""
