@@ -4,6 +4,7 @@ import threading
 from types import MappingProxyType
 
 from exchanges.bybit.dialect.dialect import BybitDialect
+from exchanges.bybit.market_api import BybitMarketApi, passage
 from exchanges.bybit.protocol import DEPTHS, TRADE_KEYS, BybitProtocol
 from exchanges.bybit.records import RECORDS, TRADE_NAMES
 from exchanges.bybit.rest import BybitRest
@@ -51,4 +52,6 @@ VENUE = Venue(
         "how a connection with too many topics is answered",
     ),
     dialect=BybitDialect,
+    market_api=BybitMarketApi,
+    passage=passage,
 )

@@ -1,0 +1,153 @@
+"""Klines that were collected, as an exchange's REST API answers them: all of a span, or none.
+
+The event loop's thread; the store is read on others. Closed klines are of the store, the open one is the aggregator's.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from model.intervals import MONTH, Interval, month_start, parse_interval
+from model.market_api import FOR_EVER, MarketApiOptions
+from model.ports import KlineRows, StoreError
+from model.records import Kline
+
+JUST_CLOSED_MS = 5_000  # after its end a kline may still be on its way to the store
+SETTLED_MS = 10_000  # after its end a candle of the exchange does not change any more
+OPEN_KEPT_S = 0.5  # how long an answer with a candle that changes is kept for equal requests
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Klines that a request asks for: starts of the first and the last, how many they are, and of the open one."""
+
+    first_ms: int
+    last_ms: int
+    count: int
+    open_ms: int
+
+    def kept_s(self, now_ms: int, interval: Interval) -> float:
+        """How long the exchange's answer may be kept: for ever where none of its candles changes any more."""
+        return FOR_EVER if interval.window_end(self.last_ms) + SETTLED_MS <= now_ms else OPEN_KEPT_S
+
+
+def span_of(
+    interval: Interval,
+    now_ms: int,
+    limit: int,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    *,
+    is_forward: bool = False,
+) -> Span | None:
+    """The klines that begin in start_ms .. end_ms, both included, `limit` of them at most; None where there are none.
+
+    More than `limit`: the oldest where `is_forward`, else the newest.
+    """
+    open_ms = interval.window_start(now_ms)
+    last_ms = open_ms if end_ms is None else min(open_ms, interval.window_start(end_ms))
+    first_ms = 0
+    if start_ms is not None:
+        begun_ms = interval.window_start(start_ms)
+        first_ms = begun_ms if begun_ms == start_ms else interval.window_end(begun_ms)
+    if is_forward:
+        last_ms = min(last_ms, _later(interval, first_ms, limit - 1))
+    else:
+        first_ms = max(first_ms, _later(interval, last_ms, 1 - limit))
+    if first_ms > last_ms:
+        return None
+    return Span(first_ms, last_ms, _number(interval, last_ms) - _number(interval, first_ms) + 1, open_ms)
+
+
+class KlineAnswers:
+    """Text of rows of klines. `form` is one row, as model.ports.CandleStore.rows takes it."""
+
+    def __init__(self, options: MarketApiOptions, form: Sequence[str]) -> None:
+        self._options, self._form = options, tuple(form)
+        self._intervals = {each.step_ms: each for each in map(parse_interval, options.intervals)}
+
+    async def rows(
+        self,
+        market: str,
+        symbol: str,
+        step_ms: int,
+        limit: int,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        *,
+        is_forward: bool = False,
+        newest_first: bool = False,
+    ) -> str | None:
+        """Return the rows of `span_of`, commas between them; None where not all of them were collected whole."""
+        options, interval = self._options, self._intervals.get(step_ms)
+        if interval is None or symbol not in options.symbols(market):
+            return None
+        for _ in range(2):
+            span = span_of(interval, options.now_ms(), limit, start_ms, end_ms, is_forward=is_forward)
+            if span is None:
+                return None
+            closed = await self._closed(market, symbol, interval, span, newest_first)
+            if closed is None or span.last_ms < span.open_ms:
+                return closed
+            kline = await options.live.open_kline(market, symbol, step_ms) if options.live else None
+            if kline is None or not kline.complete:
+                return None
+            if kline.timestamp == span.open_ms:
+                rows = (self._row(kline), closed) if newest_first else (closed, self._row(kline))
+                return ",".join(filter(None, rows))
+            if kline.timestamp < span.open_ms:
+                return None
+        return None  # twice the next one had begun meanwhile
+
+    async def _closed(self, market: str, symbol: str, interval: Interval, span: Span, newest_first: bool) -> str | None:
+        """The rows of the span that are closed; the one that closes just now is waited for."""
+        options = self._options
+        end_ms = min(interval.window_end(span.last_ms), span.open_ms)
+        expected = span.count - (span.last_ms == span.open_ms)
+        if not expected:
+            return ""
+        found = await self._read(market, symbol, interval.step_ms, span.first_ms, end_ms, newest_first)
+        if found is None:
+            return None
+        last_ms = interval.window_start(end_ms - 1)
+        is_closing = end_ms == span.open_ms and options.now_ms() - end_ms < JUST_CLOSED_MS
+        if found.count == expected - 1 and is_closing and (not found.count or found.last_ms < last_ms):
+            if options.live is None or not await options.live.closed(market, symbol, interval.step_ms, last_ms):
+                return None
+            found = await self._read(market, symbol, interval.step_ms, span.first_ms, end_ms, newest_first)
+        return found.text if found and found.count == found.complete == expected else None
+
+    async def _read(
+        self, market: str, symbol: str, step_ms: int, first_ms: int, end_ms: int, newest_first: bool
+    ) -> KlineRows | None:
+        if (store := self._options.store()) is None:
+            return None
+        try:
+            return await asyncio.to_thread(
+                store.rows, market, symbol, step_ms, self._form, first_ms, end_ms, newest_first=newest_first
+            )
+        except StoreError:
+            return None  # the store reports it itself
+
+    def _row(self, kline: Kline) -> str:
+        names = self._form[1::2]
+        values = (getattr(kline, name) for name in names)
+        written = [
+            str(value).lower() if isinstance(value, bool | int) else value if isinstance(value, str) else f"{value:f}"
+            for value in values
+        ]
+        return "".join(text + value for text, value in zip(self._form[::2], [*written, ""], strict=True))
+
+
+def _later(interval: Interval, start_ms: int, windows: int) -> int:
+    """The start of the window that is so many later, or earlier."""
+    return month_start(start_ms, windows) if interval.step_ms == MONTH else start_ms + windows * interval.step_ms
+
+
+def _number(interval: Interval, start_ms: int) -> int:
+    """The number of a window, one more for each that follows."""
+    if interval.step_ms != MONTH:
+        return start_ms // interval.step_ms
+    moment = datetime.fromtimestamp(start_ms / 1000, UTC)
+    return moment.year * 12 + moment.month
