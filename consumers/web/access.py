@@ -5,6 +5,7 @@ else a page of any site, whose name is made to point here (DNS rebinding), could
 asks for the login.
 """
 
+import dataclasses
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -37,6 +38,13 @@ def is_upgrade(request: Request) -> bool:
     return any("websocket" in value.lower() for value in request.headers.get_all("Upgrade"))
 
 
+def method_refused(method: str, route: Route | None) -> HttpAnswer:
+    """Refuse another method than GET and HEAD, as whoever asks for the path expects it."""
+    refuse = route.refuse if route else HttpAnswer.text
+    answer = refuse(HTTPStatus.METHOD_NOT_ALLOWED, f"{method[:20]} is not answered here, but GET and HEAD")
+    return dataclasses.replace(answer, headers={**answer.headers, "Allow": ", ".join(METHODS)})
+
+
 class Access:
     """Refuses what may not be asked. Methods return a refusal, or None."""
 
@@ -49,8 +57,7 @@ class Access:
     ) -> Response | None:
         """Refuse a request for HTTP that is not answered by `route`, which is None where there is none."""
         if request.method not in METHODS:
-            text = f"{request.method} is not answered here"
-            return HttpAnswer.text(HTTPStatus.METHOD_NOT_ALLOWED, text, Allow=", ".join(METHODS)).response()
+            return method_refused(request.method, route).response()
         if refusal := self._check_host(connection, request):
             return refusal
         if route is None:

@@ -88,12 +88,20 @@ Handler = Callable[[HttpRequest], HttpAnswer | Awaitable[HttpAnswer]]
 """Answers a request on the event loop's thread: what takes more than some milliseconds has to be awaited."""
 
 
+Refuse = Callable[[int, str], HttpAnswer]
+"""Writes the refusal of a request: HTTP status and a sentence."""
+
+
 @dataclass(frozen=True)
 class Route:
-    """What answers a path. `is_open`: nobody has to log in for it, wherever the request comes from."""
+    """What answers a path. `is_open`: nobody has to log in for it, wherever the request comes from.
+
+    `refuse`: in which form whoever asks for the path expects a refusal.
+    """
 
     handler: Handler
     is_open: bool = False
+    refuse: Refuse = HttpAnswer.text
 
 
 Routes = Mapping[str, Route]

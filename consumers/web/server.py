@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
+from urllib.parse import unquote
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -22,7 +23,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.http11 import Request, Response
 
 from consumers.base import BaseConsumer
-from consumers.web.access import Access, is_upgrade
+from consumers.web.access import Access, is_upgrade, method_refused
 from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
 from consumers.web.client import CHUNK_BYTES, Client
 from consumers.web.dialect import DialectFanout, DialectPeer
@@ -202,7 +203,8 @@ class WebServer(BaseConsumer):
 
     async def _serve(self, port: int) -> Server:
         options = self._options
-        GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), {"sockets": self._sockets})  # noqa: N806
+        own = {"sockets": self._sockets, "refuse": staticmethod(self._refuse_unread)}
+        GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), own)  # noqa: N806
         return await serve(
             self._serve_client,
             options.host,
@@ -281,12 +283,13 @@ class WebServer(BaseConsumer):
                 return await self._authenticator.check_basic(connection, request)
             return self._access.not_found()
         self._requests += 1
+        route = route_of(self._options.routes, unquote(path))
+        refuse = route.refuse if route else HttpAnswer.text
         try:
             asked = HttpRequest.of(request)
         except ValueError as error:
-            return HttpAnswer.text(HTTPStatus.BAD_REQUEST, str(error)).response()
+            return refuse(HTTPStatus.BAD_REQUEST, str(error)).response()
         try:
-            route = route_of(self._options.routes, asked.path)
             if refusal := await self._access.check_route(connection, request, route):
                 return refusal
             assert route is not None
@@ -295,8 +298,15 @@ class WebServer(BaseConsumer):
                 answer = await answer
         except Exception:  # a handler's mistake costs its own request
             self._logger.exception("web_request_failed", path=path)
-            answer = HttpAnswer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
+            answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
         return answer.response(has_body=request.method != "HEAD")
+
+    def _refuse_unread(self, method: str, path: str, status: int, text: str) -> HttpAnswer:
+        """Refuse a request that is not read to its end."""
+        route = route_of(self._options.routes, unquote(path))
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return method_refused(method, route)
+        return (route.refuse if route else HttpAnswer.text)(status, text)
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)
