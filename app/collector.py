@@ -9,6 +9,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -22,6 +23,7 @@ from app.faults import FaultLog
 from app.figures import Figures
 from app.first_light import FirstLight, Plan, StatusSentence, log_plan, log_source
 from app.health import Health, health_routes
+from app.market_api import ServedExchange
 from app.metrics_route import metrics_routes
 from app.options import (
     endpoints,
@@ -112,6 +114,7 @@ class Collector:
         self.alerts: AlertService | None = None
         self.store: CandleStore | None = None
         self.page = Page(self, self._venue)
+        self.served = ServedExchange(self, self._venue, self._contract_size)
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -278,6 +281,7 @@ class Collector:
         self.rest.stop()
         self.symbols.stop()
         self.page.stop()
+        self.served.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
         alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
@@ -367,10 +371,13 @@ class Collector:
             status=self.live_status,
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
-            contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),
-            web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self)}),
+            contract_sizes=self._contract_size,
+            web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self), **self.served.routes()}),
         )
         return OutputService(options, events=self.events)
+
+    def _contract_size(self, market: str, symbol: str) -> Decimal | None:
+        return self.symbols.contract_size(market, symbol)  # made after those that ask
 
     def _build_alerts(self) -> None:
         if (alerts := build_alerts(self.settings, self)) is not None:
@@ -428,7 +435,7 @@ class Collector:
             outputs,
             self.rest,
             report=report,
-            contract_sizes=lambda market, symbol: self.symbols.contract_size(market, symbol),  # made after this
+            contract_sizes=self._contract_size,
             events=self.events,
         )
         if takers := self.outputs.open_kline_takers():

@@ -319,6 +319,11 @@ class Declarations(BaseModel):
         "not in a relay; open needs no login there",
         "WEBSOCKET_BYBIT_PATHS",
     )
+    market_api: values.Switch = WEBSOCKET(
+        True,
+        "Answer the exchange's own REST protocol for market data on this port, of Bybit /v5/market/...: from what is "
+        "collected, the rest passed on (docs/API.md); not in a relay",
+    )
     websocket_open_klines_interval: values.Seconds = WEBSOCKET(
         1.0, "Seconds between two states of an open kline on those paths"
     )
