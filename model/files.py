@@ -161,6 +161,22 @@ class AtomicAppend:
         self._descriptor = -1
 
 
+def acquire_lock(path: Path) -> int:
+    """Lock a file, which is made where there is none; returns its descriptor, which is the lock until it is closed.
+
+    BlockingIOError where another process has it. The kernel takes it back however its owner ends; the file stays:
+    removed, two could hold one name's lock. Other OSErrors: there are no locks, or no such folder can be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = open_descriptor(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(number)
+        raise
+    return number
+
+
 @contextlib.contextmanager
 def locked_temp_file(temp: Path) -> Iterator[bool]:
     """Lock a hidden file that a crash left while it is read; False where a process still writes it."""

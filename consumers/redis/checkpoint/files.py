@@ -3,7 +3,6 @@
 One thread at a time. A disk that refuses costs what a restart finds, never a message.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from model.files import atomic_write, is_same_file, open_descriptor, read_file, write_file
+from model.files import acquire_lock, atomic_write, is_same_file, open_descriptor, read_file, write_file
 from model.intervals import MINUTE_MS
 from model.records import Kline
 
@@ -50,7 +49,7 @@ class StateFile:
         """Become the file's writer; where another process is, log that, write nothing from now on, return False."""
         if self._path is not None and self._lock is None:
             try:
-                self._lock = _locked(self._path.with_name(f".{self._path.name}.lock"))
+                self._lock = acquire_lock(self._path.with_name(f".{self._path.name}.lock"))
             except BlockingIOError:
                 log.error("checkpoint_file_in_use", path=str(self._path), remedy=REMEDY)
                 self._path = None
@@ -89,17 +88,6 @@ class StateFile:
 
     def __str__(self) -> str:
         return str(self._path)
-
-
-def _locked(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number = open_descriptor(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(number)
-        raise
-    return number
 
 
 class KlinesLine(msgspec.Struct):
