@@ -264,6 +264,11 @@ class Collector:
         """The markets and symbols of which trades are collected; not to be changed."""
         return self._traded
 
+    @property
+    def store(self) -> CandleStore | None:
+        """The klines that were collected; None where none are kept."""
+        return self.outputs.manager.candle_store
+
     def is_steady(self, market: str, kind: str) -> bool:
         """Return whether data of a kind always comes, of any listed symbol, within SILENCE_TIMEOUT. Any thread."""
         protocol = self._venue.protocol(market, endpoints(self.settings, market))
@@ -372,6 +377,7 @@ class Collector:
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
             contract_sizes=self._contract_size,
+            has_store=True,
             web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self), **self.served.routes()}),
         )
         return OutputService(options, events=self.events)

@@ -19,6 +19,7 @@ from consumers.manager import ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
+from consumers.store.store import StoreOptions
 from consumers.web.http import Routes, Sessions
 from consumers.web.klines import KlineFeed
 from consumers.web.options import WebOptions
@@ -135,6 +136,7 @@ def output_options(
     descriptors: Callable[[], int] = lambda: sys.maxsize,
     contract_sizes: ContractSizes = lambda _market, _symbol: None,
     names_exchange: bool = False,
+    has_store: bool = False,
     web: WebParts = NO_WEB_PARTS,
 ) -> OutputOptions:
     """Return the options of all outputs.
@@ -142,8 +144,8 @@ def output_options(
     `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
     returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
     listed pair, `descriptors()` the number of the first descriptor that no websocket client may have, `contract_sizes`
-    what a contract is. `names_exchange`: the console's lines say of which exchange they are. `web`: what the web server
-    serves beside envelopes.
+    what a contract is. `names_exchange`: the console's lines say of which exchange they are. `has_store`: klines are
+    kept, where the settings say so. `web`: what the web server serves beside envelopes.
     """
     return OutputOptions(
         exchange=settings.exchange,
@@ -168,6 +170,7 @@ def output_options(
             ),
             storage=_storage(settings, owns, pair_of),
             history=_redis_streams(settings),
+            store=_store(settings) if has_store and settings.has_store else None,
             has_web=settings.enable_web,
         ),
         recorder=_recorder(settings) if settings.raw_record else None,
@@ -298,6 +301,15 @@ def _redis_streams(settings: Settings) -> RedisStreamsOptions:
         has_klines="klines" in settings.redis_streams_kinds,
         max_len=settings.redis_streams_maxlen,
         spill_path=settings.redis_backlog_path / f"{settings.state_name}.history.jsonl",
+    )
+
+
+def _store(settings: Settings) -> StoreOptions:
+    name = "_".join(filter(None, (settings.state_name, "testnet" if settings.use_testnet else "")))
+    return StoreOptions(
+        path=settings.kline_store_path / f"{name}.sqlite",
+        days=settings.kline_store_days,
+        max_gb=settings.kline_store_max_gb,
     )
 
 

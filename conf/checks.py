@@ -22,7 +22,8 @@ TEST_CERTIFICATE = (
 )
 URL_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 BYBIT = "bybit"  # what settings named BYBIT_... are of
-LATER_FOLDERS = ("REDIS_BACKLOG_PATH", "LOG_FILE")  # not needed before Redis is away; checked as a file
+# Not needed before Redis is away; an output that is on by default, whose lack costs nothing else; checked as a file.
+LATER_FOLDERS = ("REDIS_BACKLOG_PATH", "KLINE_STORE_PATH", "LOG_FILE")
 NO_TLS = "is reached from elsewhere without TLS, and the key can be read on the way: set WEBSOCKET_TLS_CERT and _KEY"
 
 Shown = Mapping[str, str]  # canonical names of what the user set -> NAME='value' as it was written, secrets masked

@@ -68,6 +68,7 @@ REDIS = Section("Redis")
 WEBSOCKET = Section("Web server: page, health, metrics, and the WebSocket output (websocket in ENABLED_CONSUMERS)")
 FILES = Section("File output (file in ENABLED_CONSUMERS)")
 PARQUET = Section("Parquet output (parquet in ENABLED_CONSUMERS; pip install -r requirements-parquet.txt)")
+STORE = Section("Candle store: closed klines of the collector, to be asked for (not of a relay)")
 RECORDING = Section("Recording the raw feed")
 CONSOLE = Section("Console output (console in ENABLED_CONSUMERS)")
 ALERTS = Section(
@@ -354,6 +355,15 @@ class Declarations(BaseModel):
         60.0,
         "Seconds after which rows are on disk, in parts that become files when their hour is over: what a crash can "
         "cost",
+    )
+
+    kline_store: values.Switch = STORE(
+        True, "Keep closed klines, status events and results of the audit in a SQLite file; false where klines are off"
+    )
+    kline_store_path: values.File = STORE(Path("output/store"), "Folder; a file per collector")
+    kline_store_days: values.Days = STORE(0.0, "Days after which klines and records are removed; 0 keeps them for ever")
+    kline_store_max_gb: values.Gigabytes = STORE(
+        10.0, "Gigabytes of the file, above which the oldest klines and records go; 0 is without limit"
     )
 
     raw_record: values.Switch = RECORDING(

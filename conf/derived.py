@@ -139,6 +139,11 @@ class DerivedSettings(Declarations):
         return (*self.enabled_consumers, *(name for name, is_on in switched.items() if is_on))
 
     @property
+    def has_store(self) -> bool:
+        """Whether a collector keeps its klines in a file: not where it makes none."""
+        return self.kline_store and self.enable_klines_stream
+
+    @property
     def uses_redis(self) -> bool:
         """Whether any output needs a Redis."""
         return not NEED_REDIS.isdisjoint(self.outputs)
@@ -155,6 +160,7 @@ class DerivedSettings(Declarations):
             "FILE_CONSUMER_BASE_PATH": (self.file_consumer_base_path, "file" in self.outputs),
             "PARQUET_PATH": (self.parquet_path, "parquet" in self.outputs),
             "RAW_RECORD_PATH": (self.raw_record_path, self.raw_record),
+            "KLINE_STORE_PATH": (self.kline_store_path, self.has_store),
             "REDIS_BACKLOG_PATH": (self.redis_backlog_path, self.uses_redis),
             "LOG_FILE": (self.log_file and self.log_file.parent, self.log_file is not None),
         }

@@ -306,6 +306,7 @@ Millis = Annotated[int, Field(ge=0, le=60_000), Allowed("whole milliseconds from
 Seconds = Annotated[float, Field(gt=0, le=DAY_S), Allowed("seconds, above 0 and up to 86400")]
 Share = Annotated[float, Field(ge=0, le=1), Allowed("a share from 0 (none) to 1 (all)")]
 Hours = Annotated[float, Field(gt=0, le=HOURS_MAX), Allowed("hours, above 0")]
+Days = Annotated[float, Field(ge=0, le=HOURS_MAX / 24), Allowed("days; 0 is for ever")]
 KeptHours = Annotated[float, Field(ge=0, le=HOURS_MAX), Allowed("hours; 0 is for ever")]
 Gigabytes = Annotated[float, Field(ge=0, le=1e6), Allowed("gigabytes; 0 is without limit")]
 Port = Annotated[int, Field(ge=1, le=65_535), Allowed("a whole number from 1 to 65535")]

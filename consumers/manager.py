@@ -29,11 +29,13 @@ from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOp
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
+from consumers.store.store import STORED, StoreConsumer, StoreOptions
 from consumers.web.options import WebOptions
 from consumers.web.server import WebServer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
+from model.ports import CandleStore
 
 log = structlog.get_logger()
 
@@ -58,7 +60,7 @@ Output = Worker | RedisPublisher | ClusterPublisher | RedisStreamsWriter
 class ConsumerOptions:
     """The options of the built-in outputs, and how long one must fail to count as down.
 
-    `has_web`: the web server runs also where `websocket` is not enabled.
+    `has_web`: the web server runs also where `websocket` is not enabled. `store` None: there is none.
     """
 
     redis: RedisOptions = field(default_factory=RedisOptions)
@@ -68,6 +70,7 @@ class ConsumerOptions:
     websocket: WebOptions = field(default_factory=WebOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
     history: RedisStreamsOptions = field(default_factory=RedisStreamsOptions)
+    store: StoreOptions | None = None
     lasting_s: float = LASTING_S
     has_web: bool = False
 
@@ -90,13 +93,17 @@ class ConsumerManager:
         self.history: RedisStreamsWriter | None = None
         self.web: WebServer | None = None
         """The web server, whether it sends envelopes or not."""
+        self.candle_store: CandleStore | None = None
+        """What the store's file has, where there is one."""
         self._storage: Worker | None = None
         self._web_alone: Worker | None = None  # without envelopes
+        self._store: Worker | None = None
+        self._takers: list[Output] = []  # of every envelope
         self._outputs: list[Output] = []
         errors: list[str] = []
         for name in dict.fromkeys(enabled):
             try:
-                self._outputs.append(self._build(name))
+                self._takers.append(self._build(name))
             except ValueError as error:
                 errors += str(error).splitlines() or [f"ENABLED_CONSUMERS: {name!r} is refused by its own validate"]
         if self.web is None and self._options.has_web:
@@ -107,6 +114,12 @@ class ConsumerManager:
                 errors += str(error).splitlines()
         if errors:
             raise ConsumerSettingsError(errors)
+        self._outputs = [*self._takers]
+        if options and options.store:
+            consumer = StoreConsumer(options.store)
+            self.candle_store = consumer.reader
+            self._store = Worker(consumer, consumer.name, events, self._options.lasting_s)
+            self._outputs.append(self._store)
 
     @classmethod
     def list_available_consumers(cls) -> list[str]:
@@ -142,8 +155,14 @@ class ConsumerManager:
 
     def publish(self, envelope: Envelope) -> None:
         """Send one envelope to every output; never blocks."""
-        for output in self._outputs:
+        for output in self._takers:
             output.offer(envelope)
+        self.record(envelope)
+
+    def record(self, envelope: Envelope) -> None:
+        """Send one envelope to the candle store and its journal alone, where there is one; never blocks."""
+        if self._store is not None and envelope.data_type in STORED:
+            self._store.offer(envelope)
 
     def store(self, envelope: Envelope) -> None:
         """Send one envelope to the storage alone, where there is one; never blocks."""

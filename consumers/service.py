@@ -184,14 +184,14 @@ class OutputService:
         ]
 
     def emit(self, event: StatusEvent) -> None:
-        """Publish a status event on the status channel, and as an envelope where `sends_status`."""
+        """Publish a status event on the status channel, as an envelope where `sends_status`, and in the journal."""
         record = {"event": event.event, "ts": now_ms(), **event.as_fields()}
         if self.manager.redis:
             message = {"exchange": self._options.exchange, **record}
             payload = json.dumps(message, separators=(",", ":"), default=str).encode()
             self.manager.redis.publish_raw(self._status_channel, payload)
-        if self._options.sends_status:
-            self.manager.publish(self._envelope(record.get("market", self._options.markets[0]), "status", (record,)))
+        send = self.manager.publish if self._options.sends_status else self.manager.record
+        send(self._envelope(record.get("market", self._options.markets[0]), "status", (record,)))
 
     def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Send closed klines to every output, in envelopes of bounded size."""

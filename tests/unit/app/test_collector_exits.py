@@ -142,7 +142,7 @@ EVERY_OUTPUT = {
 }
 THREADS = {
     *("aggregator", "repair", "audit", "envelopes", "coins", "recorder", "redis-files"),
-    *(f"consumer-{name}" for name in ("redis", "console", "file", "storage", "history")),
+    *(f"consumer-{name}" for name in ("redis", "console", "file", "storage", "history", "store")),
 }
 
 

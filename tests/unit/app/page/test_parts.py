@@ -158,7 +158,7 @@ def test_the_strip_has_the_figures_of_all_parts(collector, monkeypatch):
     strip = collector.page._strip.read()
     assert strip["streams"] == [{"market": "linear", "kind": "trades", "live": 2, "total": 2, "messages_s": 100}]
     assert strip["messages_s"] == 100
-    assert [(each["name"], each["up"]) for each in strip["outputs"]] == [("redis", False)]
+    assert [(each["name"], each["up"]) for each in strip["outputs"]] == [("redis", False), ("store", True)]
     assert strip["clock"] == {"offset_ms": 0, "known": True}
     assert strip["ready"] is False
     assert [each["reason"] for each in strip["reasons"]] == ["sink_down"]
