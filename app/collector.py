@@ -124,6 +124,7 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, self._build_alerts, *checks)
+        self.store = self.outputs.manager.candle_store
         self.events.add(self.outputs)
         self.events.add(self.page.hub)
         self._rest_of = rest_of(settings, self._venue)
@@ -263,11 +264,6 @@ class Collector:
     def traded(self) -> set[tuple[str, str]]:
         """The markets and symbols of which trades are collected; not to be changed."""
         return self._traded
-
-    @property
-    def store(self) -> CandleStore | None:
-        """The klines that were collected; None where none are kept."""
-        return self.outputs.manager.candle_store
 
     def is_steady(self, market: str, kind: str) -> bool:
         """Return whether data of a kind always comes, of any listed symbol, within SILENCE_TIMEOUT. Any thread."""

@@ -29,13 +29,13 @@ from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOp
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
+from consumers.store.reader import KlineReader
 from consumers.store.store import STORED, StoreConsumer, StoreOptions
 from consumers.web.options import WebOptions
 from consumers.web.server import WebServer
 from consumers.worker import Worker
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-from model.ports import CandleStore
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class ConsumerManager:
         self.history: RedisStreamsWriter | None = None
         self.web: WebServer | None = None
         """The web server, whether it sends envelopes or not."""
-        self.candle_store: CandleStore | None = None
+        self.candle_store: KlineReader | None = None
         """What the store's file has, where there is one."""
         self._storage: Worker | None = None
         self._web_alone: Worker | None = None  # without envelopes

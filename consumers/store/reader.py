@@ -6,7 +6,7 @@ SQLite writes an answer as one text, without the GIL: no loop over rows runs her
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from consumers.store.schema import is_damaged
-from model.ports import KlineRows, StoreError
+from model.ports import KlineRows, StoredSeries, StoreError
 from model.records import Kline
 
 CONNECTIONS = 4  # answers made at a time; others wait for them
@@ -43,6 +43,11 @@ QUOTED = ("symbol", "source")
 
 _IN_SPAN = """series = (SELECT id FROM series WHERE market = :market AND symbol = :symbol AND step_ms = :step)
   AND start_ms >= :start AND start_ms < :end"""
+SERIES = """SELECT market, symbol, step_ms,
+    (SELECT min(start_ms) FROM klines WHERE series = id) AS first, (SELECT max(start_ms) FROM klines WHERE series = id)
+  FROM series WHERE first IS NOT NULL ORDER BY market, symbol, step_ms"""
+RECORDS = "SELECT id, record FROM journal WHERE id > :after ORDER BY id LIMIT :limit"
+NEWEST_RECORDS = "SELECT * FROM (SELECT id, record FROM journal ORDER BY id DESC LIMIT :limit) ORDER BY id"
 _decode = msgspec.json.Decoder(list[Kline]).decode
 
 
@@ -71,6 +76,7 @@ class KlineReader:
         self._lock = threading.Lock()
         self._generation = 0
         self._is_open = False
+        self._calls: tuple[Callable[[], object], ...] = ()
         self.damage: Exception | None = None
         """What a reader found wrong with the file itself."""
 
@@ -80,6 +86,11 @@ class KlineReader:
         """Answer from the file from now on: it is there, and sound."""
         self.damage = None
         self._is_open = True
+
+    def committed(self) -> None:
+        """Call what `on_commit` was given."""
+        for call in self._calls:
+            call()
 
     def close(self) -> None:
         """Answer nothing more; connections that are in use are closed after their answer."""
@@ -139,6 +150,21 @@ class KlineReader:
         found: int | None = self._one(sql, _span((market, symbol, step_ms), 0, None))[0]
         return found
 
+    def series(self) -> Sequence[StoredSeries]:
+        """As CandleStore.series, by market, symbol and step."""
+        return [StoredSeries(*row) for row in self._all(SERIES, {})]
+
+    def journal(self, after_id: int = -1, limit: int = 100) -> Sequence[tuple[int, str]]:
+        """As CandleStore.journal."""
+        found: list[tuple[int, str]] = self._all(
+            NEWEST_RECORDS if after_id < 0 else RECORDS, {"after": after_id, "limit": max(0, limit)}
+        )
+        return found
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Have `call` called on the writer's thread whenever klines can be read that could not before; not to block."""
+        self._calls = (*self._calls, call)
+
     def _oldest_of_newest(
         self, series: tuple[str, str, int], start_ms: int, end_ms: int | None, limit: int
     ) -> int | None:
@@ -177,6 +203,10 @@ class KlineReader:
     def _one(self, sql: str, arguments: dict[str, Any]) -> Any:
         with self._connection() as connection:
             return connection.execute(sql, arguments).fetchone()
+
+    def _all(self, sql: str, arguments: dict[str, Any]) -> Any:
+        with self._connection() as connection:
+            return connection.execute(sql, arguments).fetchall()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

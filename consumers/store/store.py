@@ -152,6 +152,8 @@ class StoreConsumer(BaseConsumer):
             self._waiting_bytes -= self._waiting.popleft().size
         self._klines += written["klines"]
         self._records += written["journal"]
+        if written["klines"]:
+            self.reader.committed()
 
     def _guarded(self, act: Callable[[sqlite3.Connection], object]) -> bool:
         """Do something with the file; False where it cannot be now, which is recorded and tried again later."""

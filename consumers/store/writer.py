@@ -65,14 +65,22 @@ class Entry(NamedTuple):
 
 
 def entries_of(envelope: Envelope) -> list[Entry]:
-    """Return what there is to be written of an envelope: klines as one entry, status events and audit results each."""
+    """Return what there is to be written of an envelope: klines as one entry, status events and audit results each,
+    as the status channel has them."""
     if envelope.data_type == "klines":
         text = envelope.json.decode()
         if not HAS_ARROWS:
             text = UNQUOTED.sub(r'"\1":"\2"', text)
         return [Entry("klines", envelope.channel, text, len(envelope.data))]
     return [
-        Entry("journal", envelope.channel, json_of(record).decode(), 1, int(record["ts"]), str(record["event"]))
+        Entry(
+            "journal",
+            envelope.channel,
+            json_of({"exchange": envelope.exchange, **record}).decode(),
+            1,
+            int(record["ts"]),
+            str(record["event"]),
+        )
         for record in envelope.data
     ]
 

@@ -24,7 +24,7 @@ def open_store(path, clock) -> Iterator[Callable[..., StoreConsumer]]:
     opened: list[StoreConsumer] = []
 
     def open_one(**options: object) -> StoreConsumer:
-        store = StoreConsumer(StoreOptions(**{"path": path, **options}), clock)  # type: ignore[arg-type]
+        store = StoreConsumer(StoreOptions(**{"path": path, **options}), clock)
         store.setup()
         opened.append(store)
         return store

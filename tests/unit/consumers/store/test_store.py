@@ -119,8 +119,8 @@ def test_the_journal_has_status_events_and_results_of_the_audit(store, path):
     result = envelope({"event": "audit", "ts": 2, "equal": 3}, data_type="audit")
     store.deliver([event(0, "gap", symbols=["BTCUSDT"]), price(), result])
     assert journal(path) == [
-        (FIRST_MS, "gap", f'{{"event":"gap","ts":{FIRST_MS},"symbols":["BTCUSDT"]}}'),
-        (2, "audit", '{"event":"audit","ts":2,"equal":3}'),
+        (FIRST_MS, "gap", f'{{"exchange":"bybit","event":"gap","ts":{FIRST_MS},"symbols":["BTCUSDT"]}}'),
+        (2, "audit", '{"exchange":"bybit","event":"audit","ts":2,"equal":3}'),
     ]
 
 
@@ -314,3 +314,19 @@ def test_another_process_reads_what_is_written(store, path):
         if name in ("open", "volume", "trade_count", "complete", "source", "revision")
     }
     assert (row["market"], row["start_ms"]) == ("linear", FIRST_MS)
+
+
+def test_the_series_and_the_journal_are_listed(store):
+    """Series with their ends; of the journal the newest, or what came after an id."""
+    called = []
+    store.reader.on_commit(lambda: called.append(len(store.reader.series())))
+    store.deliver([envelope(kline(0), kline(3), kline(1, symbol="ETHUSDT"))])
+    store.deliver([event(number) for number in range(4)])
+    assert called == [2]
+    assert store.reader.series() == [
+        ("linear", "BTCUSDT", MINUTE_MS, FIRST_MS, FIRST_MS + 3 * MINUTE_MS),
+        ("linear", "ETHUSDT", MINUTE_MS, FIRST_MS + MINUTE_MS, FIRST_MS + MINUTE_MS),
+    ]
+    assert [number for number, _ in store.reader.journal(limit=2)] == [3, 4]
+    assert [number for number, _ in store.reader.journal(1, limit=2)] == [2, 3]
+    assert store.reader.journal(4) == []
