@@ -23,7 +23,7 @@ from aggregation.trade_queue import ControlMessage, Correction, DropSymbols, Fee
 from model.events import NO_EVENTS, EventSink
 from model.intervals import parse_interval
 from model.ports import ContractSizes, HistorySource, KlineSink, Report
-from model.records import Candle, FeedMarker, Kline, LastPublished, SeriesKey
+from model.records import Candle, FeedMarker, Kline, Published
 
 CLOCK_WAIT_S = 2.0  # for the exchange's time before the first kline; an exchange without an answer is not waited for
 UNKNOWN_CLOCK_MS = 5_000  # how far a host's clock may be off that was not compared with the exchange's yet
@@ -91,18 +91,16 @@ class KlineService:
 
     def resume(
         self,
-        known: Mapping[SeriesKey, LastPublished],
+        published: Published,
         followed: Iterable[tuple[str, str]],
-        recent: Sequence[tuple[str, Kline]] = (),
     ) -> None:
-        """Go on from what an earlier run published last, and verify its `recent` klines; before `start`.
+        """Go on from what an earlier run published, and verify its recent klines; before `start`.
 
         `followed` are the markets and symbols that are collected now: the same name in two markets is two symbols.
         """
-        if (known or recent) and self.repairer:
+        if (published.last or published.recent) and self.repairer:
             self.backfill = self._sinks["outputs"] = Backfill(
-                known,
-                recent,
+                published,
                 self._intervals,
                 followed,
                 self._history,

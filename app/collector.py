@@ -57,7 +57,7 @@ from model.context import current
 from model.events import EventFanout
 from model.pacing import ThrottledLogger
 from model.ports import Callback, CandleStore, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
-from model.records import Kind
+from model.records import Kind, Published
 from network.report import describe_network
 from streams import (
     DescriptorBudget,
@@ -359,7 +359,7 @@ class Collector:
         if (redis := self.outputs.manager.redis) and self.klines:
             collected = self.streams.collected()
             known = redis.load_checkpoint({*self.settings.markets, *(market for market, _ in collected)})
-            self.klines.resume(known, collected, redis.recent)
+            self.klines.resume(Published(known, redis.recent), collected)
 
     # -- building the parts -----------------------------------------------------------------------------------
 

@@ -104,12 +104,12 @@ class Soak:
 
     def _start(self) -> None:
         """Start a collector, which has the last published klines and nothing else."""
-        known, recent = self._redis.load()
+        published = self._redis.load()
         exchange, market = self.exchange, self.exchange.market
         self._rest.begin_run()
         self.judge.lives.append([self.timeline.now])
         self._run = run = CollectorRun(self.timeline, self._rest, self._redis, self._error_ms, exchange, self._causes)
-        run.resume(known, [(market, symbol) for symbol in self.market], recent)
+        run.resume(published, [(market, symbol) for symbol in self.market])
         queue = run.aggregator.queues[market]
         steps_ms = [parse_interval(name).step_ms for name in INTERVALS]
         self._naive = NaiveAggregator(

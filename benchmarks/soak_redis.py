@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_timeline import Timeline
-from consumers.redis.checkpoint.files import MarketKlines, RecentKlines, load_recent
+from consumers.redis.checkpoint.files import RecentKlines, load_recent
 from model.envelope import Envelope
-from model.records import Kline, LastPublished, SeriesKey
+from model.records import Kline, LastPublished, Published, SeriesKey
 
 RESTART_EVERY_MS, DOWN_MS, FORGETS = 240_000, (300, 30_000), 0.5
 UNNOTED_SHARE = 0.5  # of the kills: how often what was published last was not noted any more
 SAVE_MS = 1_000  # how far the state file lags behind
 BATCH = 100
 
-Published = dict[SeriesKey, LastPublished]
+Known = dict[SeriesKey, LastPublished]
 NOTHING = LastPublished(-1, 0, False)
 
 
@@ -34,9 +34,9 @@ class Redis:
         self._waiting: deque[Kline] = deque()
         self._unnoted: list[Kline] = []
         self.lost_notes: set[tuple[str, int, int, int]] = set()  # symbol, interval, start, revision
-        self._confirmed: Published = {}
-        self._hash: Published = {}
-        self._file: Published = {}
+        self._confirmed: Known = {}
+        self._hash: Known = {}
+        self._file: Known = {}
         self._up_at = self._saved_ms = 0
         self._recent: RecentKlines
         self.dies_after: int | None = None  # so many klines from now the collector is killed
@@ -45,7 +45,7 @@ class Redis:
         """Restart now and then from here on."""
         self._timeline.plan_every(RESTART_EVERY_MS, self._restart)
 
-    def load(self) -> tuple[Published, MarketKlines]:
+    def load(self) -> Published:
         """Load what the collector before has left."""
         known = dict(self._file)
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
@@ -53,7 +53,7 @@ class Redis:
         recent = load_recent(self._path)
         self._recent = RecentKlines(self._path, lambda: self._timeline.now / 1000)
         self._recent.begin(recent)
-        return known, recent
+        return Published(known, recent)
 
     def put(self, _market: str, klines: Sequence[Kline]) -> None:
         """Take klines; any thread of the collector."""

@@ -3,7 +3,7 @@
 Pure data, each declared here alone. Times `_ms` are milliseconds since the epoch, UTC.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
@@ -59,6 +59,24 @@ class LastPublished(NamedTuple):
     start_ms: int
     revision: int
     complete: bool
+
+
+MarketKlines = Sequence[tuple[str, Kline]]
+"""(market, last revision)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What an earlier run published: the newest kline of each series, and some whole.
+
+    `recent` are those that ended lately, and the incomplete ones. Of `unconfirmed` ones nobody knows whether they were
+    published. What ended after `certain_until_ms` may have been published with a higher revision than `recent` has.
+    """
+
+    last: Mapping[SeriesKey, LastPublished] = field(default_factory=dict)
+    recent: MarketKlines = ()
+    unconfirmed: MarketKlines = ()
+    certain_until_ms: int = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ comes from the exchange, or is read again until it does: it takes no way through
 """
 
 import functools
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
@@ -29,7 +30,7 @@ from aggregation.recovery.candles import TradeCandle
 from model.intervals import Interval
 from model.pacing import ThrottledLogger
 from model.ports import ContractSizes, HistorySource, KlineSink
-from model.records import Candle, Kline, LastPublished, SeriesKey
+from model.records import Candle, Kline, Published, SeriesKey
 
 HOLD_S = 30.0  # how long klines wait for older ones where the exchange cannot be read: then these go out incomplete
 MISSING_S = 10.0  # how long a candle is waited for that the exchange leaves out between others
@@ -43,15 +44,13 @@ log = structlog.get_logger()
 class Backfill:
     """Fills the time between two runs, per market, symbol and interval; a KlineSink in front of `outputs`.
 
-    `known`: (market, symbol, step of the interval) -> what was published last; only (market, symbol) pairs in
-    `followed` go on. `recent`: (market, last revision) of what was published shortly before the end, and of what is not
-    complete yet. `outputs` is called on either thread, in order per symbol and interval.
+    `published` is what the earlier run left; only (market, symbol) pairs in `followed` go on. `outputs` is called on
+    either thread, in order per symbol and interval.
     """
 
     def __init__(
         self,
-        known: Mapping[SeriesKey, LastPublished],
-        recent: Iterable[tuple[str, Kline]],
+        published: Published,
         intervals: Iterable[Interval],
         followed: Iterable[tuple[str, str]],
         history: HistorySource,
@@ -66,8 +65,14 @@ class Backfill:
         self._logger = ThrottledLogger(log)
         self._lock = threading.Lock()
         self.filled = self.holes = self.reissued = 0
-        earlier = EarlierRun(known, recent, intervals, followed)
-        self._begun_ms = self._now_ms()
+        self._begun_ms, self._certain_until_ms = self._now_ms(), published.certain_until_ms
+        earlier = EarlierRun(published.last, published.recent, intervals, followed)
+        self._again = [
+            (market, replace(kline, revision=self._next_revision(kline)))
+            for market, kline in published.unconfirmed
+            if (market, kline.symbol) in earlier.followed
+        ]
+        earlier.add(self._again)
         self._first_own = {key: start_ms + 1 for key, start_ms in earlier.newest.items()}  # the rest was sent before
         spans = spans_of(earlier, history.candle_steps_ms, arithmetic_of, contract_sizes)
         self._spans: dict[SeriesKey, Span] = {span.key: span for span in spans}
@@ -102,6 +107,7 @@ class Backfill:
 
     def step(self) -> None:
         """Read what is missing, publish it, and release what waited for it."""
+        self._issue_again()
         misses = 0
         read_trades = functools.cache(self._history.recent_trades)  # one read for all intervals of a symbol
         for span in sorted(self._spans.values(), key=lambda span: span.due_s):
@@ -117,6 +123,14 @@ class Backfill:
                 self._failing_since_s = float("inf")
             with self._lock:
                 self._settle(span, answer, was_due=is_due)
+
+    def _issue_again(self) -> None:
+        """Publish, with a higher revision, what may not have been published, as it is; once."""
+        again, self._again = self._again, []
+        for market, klines in itertools.groupby(again, key=lambda one: one[0]):
+            with self._lock:
+                self._outputs.put(market, [kline for _, kline in klines])
+        self.reissued += len(again)
 
     # -- under the lock --------------------------------------------------------------------------------
 
@@ -155,6 +169,8 @@ class Backfill:
                 revised += [replace(kline, complete=False, revision=revision)] if kline.complete else []
             elif not kline.complete or not _is_same(kline, candle, span.arithmetic):
                 revised.append(_kline(kline.symbol, kline.interval, candle, revision))
+            elif kline.timestamp + kline.interval > self._certain_until_ms:
+                revised.append(replace(kline, revision=revision))
         return revised
 
     def _fill(self, span: Span, answer: Answer) -> list[Kline]:

@@ -54,7 +54,11 @@ class EarlierRun:
         self.followed = set(followed)  # (market, symbol)
         self.newest = {key: last[0] for key, last in known.items()}
         self.klines: dict[SeriesKey, dict[int, Kline]] = defaultdict(dict)
-        for market, kline in recent:
+        self.add(recent)
+
+    def add(self, klines: Iterable[tuple[str, Kline]]) -> None:
+        """Add klines, or higher revisions."""
+        for market, kline in klines:
             key = key_of(market, kline)
             self.klines[key][kline.timestamp] = kline
             self.newest[key] = max(self.newest.get(key, 0), kline.timestamp)

@@ -21,7 +21,7 @@ from aggregation.recovery.backfill_spans import (
 )
 from aggregation.recovery.repair import SETTLED_MS
 from model.intervals import parse_interval
-from model.records import Candle, Kline, LastPublished
+from model.records import Candle, Kline, LastPublished, Published
 from tests.support.arithmetic import FIRST_TRADE
 from tests.support.history import FakeHistory
 from tests.support.trades import past_trade
@@ -40,7 +40,18 @@ def kline(minute, *, revision=0, symbol="X", interval_ms=MINUTE, complete=True, 
 class Harness:
     """An exchange with a candle for every minute, some trades, a clock, and what was sent."""
 
-    def __init__(self, known, now_minute, intervals=("1m",), recent=(), trades=(), arithmetic=PLAIN, size_of=None):
+    def __init__(
+        self,
+        known,
+        now_minute,
+        intervals=("1m",),
+        recent=(),
+        trades=(),
+        arithmetic=PLAIN,
+        size_of=None,
+        unconfirmed=(),
+        certain_until_ms=1 << 62,
+    ):
         self.now_ms = T0 + now_minute * MINUTE + SETTLED_MS
         self.now_s = 0.0
         self.reachable = True
@@ -50,8 +61,12 @@ class Harness:
         self.asked = []
         self.sent: list[Kline] = []
         self.backfill = Backfill(
-            known,
-            [("linear", kline) for kline in recent],
+            Published(
+                known,
+                [("linear", kline) for kline in recent],
+                [("linear", kline) for kline in unconfirmed],
+                certain_until_ms,
+            ),
             [parse_interval(name) for name in intervals],
             [("linear", "X"), ("linear", "Y")],
             FakeHistory(
@@ -317,6 +332,43 @@ def test_two_runs_never_give_one_revision_twice():
 
     assert min(second) > 2
     assert all(later > earlier for later, earlier in zip(second, first, strict=True))
+
+
+def test_what_nobody_confirmed_goes_out_again_as_it_is_and_first():
+    """The correction of an old kline waited for Redis when the process was killed: nobody may have seen it."""
+    corrected = kline(0, revision=1, volume=Decimal(7), source="exchange")
+    known = {("linear", "X", MINUTE): LastPublished(T0 + 4 * MINUTE, 0, True)}
+    other = kline(0, symbol="GONE")
+    harness = Harness(known, 6, recent=[kline(0), kline(4)], unconfirmed=[corrected, other])
+    harness.step()
+    harness.step()
+
+    assert harness.sent[0] == replace(corrected, revision=1 + UNSEEN_REVISIONS)
+    assert harness.minutes == [0, 5]
+
+
+def test_what_nobody_confirmed_and_is_incomplete_is_repaired_too():
+    """Sent as it is at once, and as the exchange has it when that is known."""
+    known = {("linear", "X", MINUTE): LastPublished(T0 + 4 * MINUTE, 0, True)}
+    harness = Harness(known, 6, recent=[kline(4)], unconfirmed=[kline(1, revision=1, complete=False)])
+    harness.step()
+
+    assert [(m, k.complete) for m, k in zip(harness.minutes, harness.sent, strict=True)] == [
+        (1, False), (1, True), (5, True)
+    ]  # fmt: skip
+    assert harness.sent[0].revision < harness.sent[1].revision
+
+
+def test_what_a_kill_may_have_left_behind_is_sent_again_though_it_is_right():
+    """Taken back in the last moment, which the store does not know: the newest is issued anew, the proven one not."""
+    recent = [kline(0), kline(1), kline(2, revision=3)]
+    harness = Harness({}, 3, recent=recent, certain_until_ms=T0 + 2 * MINUTE)
+    harness.step()
+    assert harness.sent == [kline(2, revision=3 + UNSEEN_REVISIONS)]
+
+    harness = Harness({}, 3, recent=recent, certain_until_ms=T0 + 3 * MINUTE)
+    harness.step()
+    assert harness.sent == []
 
 
 # -- seconds: only trades can fill them in --------------------------------------------------------------------
