@@ -61,10 +61,12 @@ def span_of(
 
 
 class KlineAnswers:
-    """Text of rows of klines. `form` is one row, as model.ports.CandleStore.rows takes it."""
+    """Text of rows of klines. `form` is one row, as model.ports.CandleStore.rows takes it; `open_form` that of an open
+    kline, where it is another.
+    """
 
-    def __init__(self, options: MarketApiOptions, form: Sequence[str]) -> None:
-        self._options, self._form = options, tuple(form)
+    def __init__(self, options: MarketApiOptions, form: Sequence[str], open_form: Sequence[str] = ()) -> None:
+        self._options, self._form, self._open_form = options, tuple(form), tuple(open_form or form)
         self._intervals = {each.step_ms: each for each in map(parse_interval, options.intervals)}
 
     async def rows(
@@ -131,13 +133,13 @@ class KlineAnswers:
             return None  # the store reports it itself
 
     def _row(self, kline: Kline) -> str:
-        names = self._form[1::2]
+        names = self._open_form[1::2]
         values = (getattr(kline, name) for name in names)
         written = [
             str(value).lower() if isinstance(value, bool | int) else value if isinstance(value, str) else f"{value:f}"
             for value in values
         ]
-        return "".join(text + value for text, value in zip(self._form[::2], [*written, ""], strict=True))
+        return "".join(text + value for text, value in zip(self._open_form[::2], [*written, ""], strict=True))
 
 
 def _later(interval: Interval, start_ms: int, windows: int) -> int:
