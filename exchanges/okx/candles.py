@@ -4,14 +4,28 @@ Documentation pages: WebSocket, candlesticks channel; REST, get candlesticks. A 
 volCcyQuote, confirm. `vol` of swaps is in contracts; it is made of the volume, which is in coins or dollars.
 """
 
+from collections.abc import Mapping
 from decimal import Context, Decimal, Inexact
+from types import MappingProxyType
 
 from exchanges.okx.markets import MARKETS
+from exchanges.okx.rest import BARS
 from model.envelope import plain_text
+from model.intervals import SECOND_MS
 from model.ports import ContractSizes
 from model.records import Kline
 
+SERVED_BARS: Mapping[int, str] = MappingProxyType({SECOND_MS: "1s", **BARS})
+"""Step in ms -> OKX's name; of seconds its REST has closed candles alone."""
 ONE = Decimal(1)
+VOLUMES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "spot": ("volume", "turnover", "turnover"),
+        "linear": ("volume", "volume", "turnover"),
+        "inverse": ("volume", "turnover", "volume"),
+    }
+)
+"""By kind of contract the fields of a kline that are vol, before it is in contracts, volCcy and volCcyQuote."""
 DIGITS = 60  # of a number of contracts: more than any volume has
 
 
@@ -20,18 +34,18 @@ def contract_size_of(market: str, symbol: str, sizes: ContractSizes) -> Decimal 
     return (sizes(market, symbol) or None) if MARKETS[market].has_contracts else ONE
 
 
-def candle_row(market: str, kline: Kline, size: Decimal, *, is_closed: bool) -> list[str] | None:
-    """Return the row of a kline, whose contract is `size`; None where its volume is no number of such contracts."""
+def contracts_of(volume: Decimal, size: Decimal) -> str | None:
+    """Return a volume in contracts of a size; None where it is no number of such contracts."""
     try:
-        contracts = Context(prec=DIGITS, traps=[Inexact]).divide(kline.volume, size)
+        return plain_text(Context(prec=DIGITS, traps=[Inexact]).divide(volume, size))
     except Inexact:
         return None
-    if MARKETS[market].contract == "inverse":  # the volume is in dollars, the turnover in the coin
-        in_coin, in_quote = kline.turnover, kline.volume
-    elif MARKETS[market].contract == "linear":
-        in_coin, in_quote = kline.volume, kline.turnover
-    else:
-        in_coin = in_quote = kline.turnover
-    prices = kline.open, kline.high, kline.low, kline.close
-    numbers = (plain_text(number) for number in (*prices, contracts, in_coin, in_quote))
-    return [str(kline.timestamp), *numbers, "1" if is_closed else "0"]
+
+
+def candle_row(market: str, kline: Kline, size: Decimal, *, is_closed: bool) -> list[str] | None:
+    """Return the row of a kline, whose contract is `size`; None where its volume is no number of such contracts."""
+    if (contracts := contracts_of(kline.volume, size)) is None:
+        return None
+    prices = map(plain_text, (kline.open, kline.high, kline.low, kline.close))
+    volumes = (plain_text(getattr(kline, name)) for name in VOLUMES[MARKETS[market].contract][1:])
+    return [str(kline.timestamp), *prices, contracts, *volumes, "1" if is_closed else "0"]

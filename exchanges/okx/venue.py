@@ -6,6 +6,7 @@ from types import MappingProxyType
 from exchanges.addresses import moved
 from exchanges.contract import ConnectLimits, Endpoints, Refusal, TradeRules, Venue
 from exchanges.okx.dialect.dialect import OkxDialect
+from exchanges.okx.market_api import OkxMarketApi, passage
 from exchanges.okx.markets import MARKETS
 from exchanges.okx.protocol import TRADE_KEYS, OkxProtocol
 from exchanges.okx.records import RECORDS, TICKER_NAMES, TRADE_NAMES
@@ -53,4 +54,6 @@ VENUE = Venue(
         "on which day its weeks begin",
     ),
     dialect=OkxDialect,
+    market_api=OkxMarketApi,
+    passage=passage,
 )

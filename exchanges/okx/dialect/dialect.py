@@ -17,11 +17,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from exchanges.okx.candles import candle_row, contract_size_of
+from exchanges.okx.candles import SERVED_BARS, candle_row, contract_size_of
 from exchanges.okx.dialect.state import Arg, Book
 from exchanges.okx.markets import BOOKS
 from exchanges.okx.protocol import BUSINESS, PUBLIC, arg_of, path_of
-from exchanges.okx.rest import BARS
 from exchanges.open_klines import OpenKlines
 from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
 from model.intervals import parse_interval, step_of
@@ -64,7 +63,7 @@ class OkxDialect:
         self._best: dict[str, bytes] = {}  # of smaller channels with subscribers, the last message
         self._open = OpenKlines()
         steps_ms = (parse_interval(text).step_ms for text in options.intervals)
-        bars = [BARS[step_ms] for step_ms in steps_ms if step_ms in BARS]
+        bars = [SERVED_BARS[step_ms] for step_ms in steps_ms if step_ms in SERVED_BARS]
         self._channels = dict.fromkeys(CANDLE + bar for bar in bars)
         self._channels |= {TRADES: None} if "trades" in options.kinds else {}
         self._channels |= {TICKERS: None} if "ticker" in options.kinds else {}
@@ -102,7 +101,7 @@ class OkxDialect:
         """Return whether a client may subscribe to a channel of a symbol."""
         return channel in self._channels and self._market_of(symbol) is not None
 
-    def first_message(self, topic: str) -> bytes | None:
+    def first_message(self, _market: str, topic: str) -> bytes | None:
         """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
         channel, _, symbol = topic.partition(":")
         if channel == TICKERS:
@@ -257,7 +256,7 @@ class OkxSession:
         self._client.subscribe(ALL_MARKETS, self._topics)
         for given, message, topic in done:
             self._answer(given, message)
-            if topic and (first := self._dialect.first_message(topic)):
+            if topic and (first := self._dialect.first_message(ALL_MARKETS, topic)):
                 self._client.send(first)
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_soon(self._work)
@@ -299,7 +298,7 @@ def conn_id(connection_id: str) -> str:
 
 def _candle_topic(kline: Kline) -> str:
     """The topic of a kline; "" for an interval that OKX does not have."""
-    bar = BARS.get(step_of(kline.interval, kline.timestamp))
+    bar = SERVED_BARS.get(step_of(kline.interval, kline.timestamp))
     return f"{CANDLE}{bar}:{kline.symbol}" if bar else ""
 
 
