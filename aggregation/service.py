@@ -22,7 +22,7 @@ from aggregation.recovery.repair import Repairer
 from aggregation.trade_queue import ControlMessage, Correction, DropSymbols, FeedGap
 from model.events import NO_EVENTS, EventSink
 from model.intervals import parse_interval
-from model.ports import ContractSizes, HistorySource, KlineSink, Report
+from model.ports import AuditResults, ContractSizes, HistorySource, KlineSink, Report, ignore_result
 from model.records import Candle, FeedMarker, Kline, Published
 
 CLOCK_WAIT_S = 2.0  # for the exchange's time before the first kline; an exchange without an answer is not waited for
@@ -74,10 +74,11 @@ class KlineService:
         report: Report,
         contract_sizes: ContractSizes = lambda _market, _symbol: None,
         events: EventSink = NO_EVENTS,
+        audit_results: AuditResults = ignore_result,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options, self._outputs, self._history, self._monotonic = options, outputs, history, monotonic
-        self._contract_sizes = contract_sizes
+        self._contract_sizes, self._audit_results = contract_sizes, audit_results
         self._intervals = [parse_interval(text) for text in options.intervals]
         self.silences = SilenceChecker(history, self._submit)
         self.repairer = self._build_repairer() if options.repairs else None
@@ -245,4 +246,5 @@ class KlineService:
             correct=self.correct if options.audit_correct else None,
             fields_of=lambda market: compared_fields(options.arithmetic_of(market)),
             is_left_out=lambda market, kline: is_left_out(kline, options.arithmetic_of(market)),
+            results=self._audit_results,
         )

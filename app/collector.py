@@ -439,6 +439,7 @@ class Collector:
             report=report,
             contract_sizes=self._contract_size,
             events=self.events,
+            audit_results=self.outputs.record_audit,
         )
         if takers := self.outputs.open_kline_takers():
             every_s = settings.websocket_open_klines_interval

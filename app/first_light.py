@@ -73,7 +73,8 @@ class Plan:
             f"{settings.redis_host}:{settings.redis_port}" if "redis" in settings.outputs else None,
             [*channels, status_channel(exchange)],
             [places.get(name, name) for name in settings.outputs if name != "redis"]
-            + ([f"recordings in {settings.raw_record_path}"] if settings.raw_record else []),
+            + ([f"recordings in {settings.raw_record_path}"] if settings.raw_record else [])
+            + ([f"candles in {settings.kline_store_path}"] if settings.has_store else []),
             settings.kline_intervals if settings.enable_klines_stream else (),
         )
 

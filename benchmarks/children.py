@@ -95,7 +95,7 @@ class Child:
         self._process = subprocess.Popen(
             [python, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            cwd=cwd, env=clean_environment(**environment),
+            cwd=cwd, env=clean_environment(**{"KLINE_STORE_PATH": str(log_path.parent / "store"), **environment}),
         )  # fmt: skip
         self._inbox = b""
 

@@ -193,6 +193,10 @@ class OutputService:
         send = self.manager.publish if self._options.sends_status else self.manager.record
         send(self._envelope(record.get("market", self._options.markets[0]), "status", (record,)))
 
+    def record_audit(self, market: str, record: Record) -> None:
+        """Write a result of the audit to the journal."""
+        self.manager.record(self._envelope(market, "audit", ({"event": record["event"], "ts": now_ms(), **record},)))
+
     def put(self, market: str, klines: Sequence[Kline]) -> None:
         """Send closed klines to every output, in envelopes of bounded size."""
         for first in range(0, len(klines), KLINES_PER_ENVELOPE):

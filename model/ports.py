@@ -252,6 +252,14 @@ class KlineSink(Protocol):
         """Take klines of one market, oldest first."""
 
 
+AuditResults = Callable[[str, Record], object]
+"""`(market, record)`: a difference that the audit found, or the counts of a minute. Audit thread; never blocks."""
+
+
+def ignore_result(_market: str, _record: Record) -> None:
+    """Drop a result: the AuditResults where nobody keeps them."""
+
+
 class CandleStore(Protocol):
     """The klines that were collected, the highest revision of each. Thread safe; blocks for some milliseconds.
 

@@ -6,8 +6,10 @@ the repair.
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -16,7 +18,7 @@ from aggregation.recovery.candles import lacks_trades
 from model.clock import ThreadOwner, join_by
 from model.intervals import step_name
 from model.pacing import ThrottledLogger
-from model.ports import HistorySource
+from model.ports import AuditResults, HistorySource, ignore_result
 from model.records import Candle, Kline
 
 log = structlog.get_logger()
@@ -27,6 +29,7 @@ RECHECK_MS = 30_000  # a difference counts when it is still there: a late trade 
 RETRY_MS = 30_000  # after a read without an answer
 CANDLES_PER_CALL = 1_000  # the span of one read, in candles: one page, or several
 WAITING_LIMIT = 50_000  # klines waiting to be compared, some 30 MB; more are skipped, and counted
+SUMMARY_MS = 60_000  # between two counts of what was compared, where anything was
 IDLE_S = 1.0  # pause of the thread while nothing is due
 LOGS_PER_MINUTE = 20  # differences written in full; the others are counted
 
@@ -50,7 +53,7 @@ class Auditor(ThreadOwner):
     `sample`: share of klines that are compared, in the fields that `fields_of(market)` gives. `is_left_out(market,
     kline)`: the exchange has no such candle, and ours is right; it was not there at two reads. `correct` is called on
     the audit thread; None leaves differences as they are, and a candle of the exchange that lacks trades counted here
-    corrects nothing.
+    corrects nothing. `results` gets every difference, and the counts of a minute.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Auditor(ThreadOwner):
         correct: Correct | None = None,
         fields_of: Callable[[str], Sequence[str]] = lambda _market: FIELDS,
         is_left_out: Callable[[str, Kline], bool] = lambda _market, _kline: False,
+        results: AuditResults = ignore_result,
         requests_per_s: float = AUDIT_REQUESTS_PER_S,
         choose: Callable[[], float] = random.random,
         waiting_limit: int = WAITING_LIMIT,
@@ -72,7 +76,9 @@ class Auditor(ThreadOwner):
         self._waiting_limit = waiting_limit
         self._history = history
         self._sample, self._correct, self._fields_of, self._choose = sample, correct, fields_of, choose
-        self._is_left_out = is_left_out
+        self._is_left_out, self._results = is_left_out, results
+        self._recent: dict[str, Counter[str]] = {}  # by market, since the last summary
+        self._summary_ms = 0
         self._pause_s = 1.0 / requests_per_s
         self._groups: dict[Group, dict[int, PendingComparison]] = {}
         self._count = 0
@@ -149,10 +155,14 @@ class Auditor(ThreadOwner):
                 self._logger.exception("audit_failed")
                 was_read = True
             self._stop.wait(self._pause_s if was_read else self._idle_s)
+        self._summarize()
 
     def step(self) -> bool:
         """Read once, for the group that is due the longest; False where none is."""
         now_ms = self._history.clock.sure_ms()
+        if now_ms - self._summary_ms >= SUMMARY_MS:
+            self._summary_ms = now_ms
+            self._summarize()
         taken = self._take_due(now_ms)
         if taken is None:
             return False
@@ -203,38 +213,46 @@ class Auditor(ThreadOwner):
                 tally.count(kline, candle, differing)
             elif is_left_out:
                 tally.agree()
-                return
             else:
                 tally.unknown += 1
-        if differing:
-            self._log_difference(key[0], kline, candle, differing, now_ms)
-        if differing and candle and self._correct and not lacks_trades(candle, kline):
+        is_equal = is_left_out or not differing
+        self._recent.setdefault(key[0], Counter()).update(compared=1, equal=is_equal)
+        if is_equal:
+            return
+        difference = _difference(key[0], kline, candle, differing)
+        self._results(key[0], {"event": "kline_differs", **difference})
+        self._log_difference(difference, now_ms)
+        if candle and self._correct and not lacks_trades(candle, kline):
             self._corrected += 1
             self._correct(key[0], kline, candle)
 
-    def _log_difference(
-        self, market: str, kline: Kline, candle: Candle | None, differing: tuple[str, ...], now_ms: int
-    ) -> None:
+    def _summarize(self) -> None:
+        """Hand over what was compared since the last time, by market."""
+        recent, self._recent = self._recent, {}
+        for market, counts in recent.items():
+            self._results(market, {"event": "audit", "market": market, **counts})
+
+    def _log_difference(self, difference: dict[str, Any], now_ms: int) -> None:
         if now_ms - self._log_from_ms >= 60_000:
             self._log_from_ms, self._logged = now_ms, 0
         self._logged += 1
         if self._logged > LOGS_PER_MINUTE:
             self._held_back += 1
             return
-        ours = {name: str(getattr(kline, name)) for name in FIELDS}
-        theirs = {name: str(getattr(candle, name)) for name in FIELDS} if candle else None
-        log.warning(
-            "kline_differs",
-            market=market,
-            symbol=kline.symbol,
-            interval=kline.interval,
-            timestamp=kline.timestamp,
-            revision=kline.revision,
-            source=kline.source,
-            fields=differing,
-            ours=ours,
-            exchange=theirs,
-            held_back=self._held_back,
-            **({"hint": VOLUME_ADVICE} if "volume" in differing else {}),
-        )
+        hint = {"hint": VOLUME_ADVICE} if "volume" in difference["fields"] else {}
+        log.warning("kline_differs", **difference, held_back=self._held_back, **hint)
         self._held_back = 0
+
+
+def _difference(market: str, kline: Kline, candle: Candle | None, differing: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "market": market,
+        "symbol": kline.symbol,
+        "interval": kline.interval,
+        "timestamp": kline.timestamp,
+        "revision": kline.revision,
+        "source": kline.source,
+        "fields": differing,
+        "ours": {name: str(getattr(kline, name)) for name in FIELDS},
+        "exchange": {name: str(getattr(candle, name)) for name in FIELDS} if candle else None,
+    }

@@ -10,13 +10,14 @@ from model.intervals import DAY_MS
 
 GB = 1_000_000_000
 ROWS = 1_000  # removed in one transaction
-EVERY_S = 60.0  # between two looks at age and size
+EVERY_S = 300.0  # between two looks at age and size
 PAGES = 500  # given back to the file system at once, where the file is much larger than its limit
 SPAN_MS = DAY_MS  # what is removed together where the file is too large
 
 # Of one series, what began before ?2, ?3 at most.
 REMOVE_KLINES = """DELETE FROM klines WHERE series = ?1 AND start_ms < coalesce(
   (SELECT start_ms FROM klines WHERE series = ?1 AND start_ms < ?2 ORDER BY start_ms LIMIT 1 OFFSET ?3), ?2)"""
+SERIES_BEFORE = "SELECT id FROM series WHERE (SELECT min(start_ms) FROM klines WHERE series = id) < ?"
 REMOVE_RECORDS = "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE ts < ? ORDER BY ts LIMIT ?)"
 
 
@@ -95,8 +96,7 @@ def _oldest_ms(connection: sqlite3.Connection) -> int | None:
 
 def _remove_before(connection: sqlite3.Connection, before_ms: int) -> Iterator[int]:
     """Remove what began before a time, some rows at a time; yields how many."""
-    ids = [row[0] for row in connection.execute("SELECT id FROM series")]
-    for place in ids:
+    for (place,) in connection.execute(SERIES_BEFORE, (before_ms,)).fetchall():
         while True:
             removed = connection.execute(
                 REMOVE_KLINES,

@@ -189,8 +189,10 @@ class KlineReader:
         is_newest: bool,
         newest_first: bool,
     ) -> KlineRows:
-        parts = [FIELDS[part] if place % 2 else _literal(part) for place, part in enumerate(form)]
-        columns = f"SELECT {' || '.join(parts)} AS line, start_ms, complete FROM klines WHERE {_IN_SPAN}"
+        texts = [part.replace("%", "%%") for part in form[::2]]
+        text = "%s".join([*texts, ""] if len(form) % 2 == 0 else texts)
+        line = ", ".join([_literal(text), *(FIELDS[name] for name in form[1::2])])
+        columns = f"SELECT printf({line}) AS line, start_ms, complete FROM klines WHERE {_IN_SPAN}"
         inner = f"{columns} ORDER BY start_ms {'DESC' if is_newest else 'ASC'} LIMIT :limit"
         if is_newest and not newest_first:
             inner = f"SELECT * FROM ({inner}) ORDER BY start_ms"

@@ -216,6 +216,7 @@ def _start_collector(stack: ExitStack, exchange: Exchange, port: int, page_port:
         "KLINE_INTERVALS": INTERVALS,
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         "ENABLED_CONSUMERS": "redis",
+        "KLINE_STORE_PATH": "output/store",  # in the folder below: not among the user's own candles
         "WEBSOCKET_HOST": "127.0.0.1",
         "WEBSOCKET_PORT": str(page_port),
         "LOG_LEVEL": "warning",

@@ -75,7 +75,7 @@ def test_a_good_start_and_an_outage_in_a_few_sentences(
         f"From bybit: {ws} and {rest}, directly.",
         "Collecting linear trades, orderbook, ticker, liquidations of 2 symbols (BTCUSDT, ETHUSDT).",
         f"To Redis at localhost:{valkey.port}: stream:bybit_trades, stream:bybit_orderbook, stream:bybit_ticker, "
-        "stream:bybit_liquidations, stream:bybit_klines, stream:bybit_status.",
+        "stream:bybit_liquidations, stream:bybit_klines, stream:bybit_status; candles in output/store.",
     ]
     signs = [SECONDS.sub("N", line) for line in started if EARLY.match(line)]
     assert any(re.fullmatch(r"The page, /readyz, /metrics at http://127\.0\.0\.1:\d+/\.", line) for line in signs)

@@ -61,7 +61,8 @@ def test_five_lines_say_what_is_collected_from_where_and_to_where(lines):
         "Collecting linear trades, ticker of 2 symbols (BTCUSDT, ETHUSDT); "
         "spot trades, ticker of 7 symbols (A, B, C, D, E, ...).",
         "To Redis at localhost:6379: stream:bybit_trades, stream:bybit_ticker, stream:bybit_spot_trades, "
-        "stream:bybit_spot_ticker, stream:bybit_klines, stream:bybit_status; files in output/file_consumer.",
+        "stream:bybit_spot_ticker, stream:bybit_klines, stream:bybit_status; files in output/file_consumer; "
+        "candles in output/store.",
         "Klines of 1m, 1D; the first closes in 30 s.",
     ]
     assert [line["event"] for line in lines] == ["collecting_from", "collecting", "publishing_to", "closing_klines"]

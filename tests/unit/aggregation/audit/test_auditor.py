@@ -304,3 +304,24 @@ def test_fields_are_those_of_the_market():
     harness.after(RECHECK_MS)
 
     assert (harness.figures()["compared"], harness.figures()["different"]) == (2, 1)
+
+
+def test_results_are_handed_over_every_difference_and_equal_ones_as_a_count():
+    """A journal of them is to stay small: a row a minute where all is well."""
+    results: list[tuple[str, Any]] = []
+    harness = Harness(results=lambda market, record: results.append((market, record)))
+    other = kline(1, close=Decimal("1"))
+    for each in (kline(0), other, kline(2)):
+        harness.exchange.has(each)
+    harness.offer(kline(0), kline(1), kline(2))
+    harness.after(3 * STEP_MS + SETTLE_MS)
+    harness.after(RECHECK_MS)
+    assert [record["event"] for _, record in results] == ["kline_differs"]
+    market, difference = results.pop()
+    assert (market, difference["timestamp"], difference["fields"]) == ("linear", kline(1).timestamp, ("close",))
+    assert difference["exchange"]["close"] == "1"
+
+    harness.after(60_000)
+    assert results == [("linear", {"event": "audit", "market": "linear", "compared": 3, "equal": 2})]
+    harness.after(60_000)
+    assert len(results) == 1

@@ -88,6 +88,7 @@ def test_rows_are_written_in_the_form_that_is_asked_for(store):
     assert (rows.count, rows.complete, rows.first_ms, rows.last_ms) == (2, 1, second, third)
     assert store.reader.rows(*BTC, form, end_ms=FIRST_MS).text == ""
     assert store.reader.rows(*BTC, ("", "timestamp", "")).text == f"{FIRST_MS},{second},{third}"
+    assert store.reader.rows(*BTC, ("100% 'so' ", "timestamp"), limit=1).text == f"100% 'so' {third}"
 
 
 def test_a_month_is_a_step_of_its_own(store):
