@@ -28,12 +28,6 @@ SETTLED_S = 120.0  # where trades cannot be spliced in, the end waits for the mi
 IN_FLIGHT = 20  # messages that were on their way to Redis when it went: it may have got them or not
 
 
-def starts_read(collector: CollectorProcess) -> int:
-    """Of how many symbols it was read what their first candle lacks: an outage before that would be one with it."""
-    klines = collector.wait_for("status")["klines"]
-    return int(klines["spliced"] + klines["unspliced"])
-
-
 def alert_settings(inbox: Inbox, dead: Server) -> dict[str, Any]:
     """A service of apprise's, one that is dead, a webhook and a heartbeat, each with secrets in its address."""
     here = f"127.0.0.1:{inbox.port}"
