@@ -10,7 +10,7 @@ A dialect is added as a folder of its name beside these files; nothing else chan
 How, step by step: the beginning of dialect.py.
 
 GET  /sim/stats        counters: generated and sent per kind, category and topic, connections, faults, replay, digests;
-                       the kinds that it has, and whether candles of its REST have an exact turnover
+                       the kinds that it has, whether candles of its REST have an exact turnover, requests by path
 GET  /sim/published    per topic its kind, how many payloads went to every subscriber, and snapshots by connection
 GET  /sim/klines       ?category=linear&symbol=&interval=<ms or M>&start=&end=  true closed candles, oldest first;
                        intervals below a minute need --true-seconds; start and end bound the candle's start (ms)

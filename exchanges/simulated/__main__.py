@@ -27,6 +27,7 @@ from .server import WsServer
 from .service import Service, World
 
 USUAL = "bybit"
+PATHS_MOST, OTHER_PATHS = 200, "others"
 
 
 class Simulator:
@@ -100,9 +101,11 @@ class Simulator:
         return () if topic.is_replayed else self.market.snapshots(topic)
 
     def respond(self, request: Request) -> Answer:
-        """Route a REST request."""
+        """Route a REST request; those of clients are counted by path."""
         if request.path.startswith("/sim/"):
             return self.commands.answer(request)
+        asked = self.commands.asked
+        asked[request.path if request.path in asked or len(asked) < PATHS_MOST else OTHER_PATHS] += 1
         return self.service.answer(request)
 
     async def run(self) -> None:

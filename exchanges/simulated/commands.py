@@ -3,6 +3,7 @@
 Event loop thread only. The commands: the package's docstring; of Bybit's private side: bybit/PRIVATE.md.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class Commands:
 
     def __init__(self, hub: Hub, market: Market, engine: Engine, faults: Faults, service: Service) -> None:
         self._hub, self._market, self._engine = hub, market, engine
+        self.asked: Counter[str] = Counter()  # requests of clients, by path
         self._facts = {"kinds": service.kinds, "has_turnover": service.has_turnover}
         self._questions: dict[str, Callable[[dict[str, str]], Any]] = {
             "stats": lambda _: self.stats(),
@@ -82,6 +84,7 @@ class Commands:
         return {
             **self._hub.stats(),
             **self._facts,
+            "asked": dict(self.asked),
             "rate": self._market.rate,
             "rates": self._market.rates,
             "stopped": self._engine.is_stopped,

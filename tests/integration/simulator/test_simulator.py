@@ -125,6 +125,16 @@ def test_ban_answers_403_until_lifted(shared_sim: SimulatorProcess) -> None:
         PlainClient(shared_sim.ws_url()).close()
 
 
+def test_requests_of_clients_are_counted_by_path(shared_sim: SimulatorProcess) -> None:
+    """Not those of the control port."""
+    path = "/v5/market/time"
+    before = shared_sim.stats()["asked"].get(path, 0)
+    for _ in range(2):
+        shared_sim.get(path, any=1)
+    assert shared_sim.stats()["asked"][path] == before + 2
+    assert not [each for each in shared_sim.stats()["asked"] if each.startswith("/sim/")]
+
+
 def test_outage_ends_connections_while_the_market_goes_on(shared_sim: SimulatorProcess) -> None:
     """No connection is accepted, trades happen, then all is as before."""
     with PlainClient(shared_sim.ws_url()) as client:
