@@ -150,4 +150,5 @@ class Api:
             return NoHistoryError(f"{self.base}: {text} Feed(..., http=None) reads live klines alone.")
         if status == 404 and isinstance(answer, dict) and "symbols" in answer:
             return UnknownSymbolError(text, answer["symbols"])
-        return FeedError(f"{self.base} answers {status}: {text}")
+        said = text if "error" in answer else f"status {status}, {text}"
+        return FeedError(f"{self.base}: {said}")

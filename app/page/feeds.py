@@ -17,7 +17,7 @@ from conf.settings import Settings
 from consumers.web.live.options import Book, Trade
 from exchanges.books import BookReader, Print, TapeReader, shown_depth
 from exchanges.contract import Venue
-from model.events import NO_EVENTS
+from model.events import EventSink, Gap, StatusEvent
 from model.markets import MarketSpec
 from model.ports import Dial, Feed
 from model.protocol import KindFrames, StreamProtocol
@@ -30,7 +30,7 @@ PAYLOADS = 500  # of trades that wait for the next look, ten times a second; old
 TRADES = 100  # that a new page gets
 KINDS: tuple[Kind, ...] = ("orderbook", "trades")
 KEPT_S = 2.0  # after its close a symbol is still given what comes: RECONCILE_S of streams, and the exchange's answer
-LOST = "The connection for this page is lost, and comes back by itself; what is shown is old."
+LOST = "The connection for this page is lost, or a message of the book, and comes back by itself; what is shown is old."
 
 
 class LiveSymbol:
@@ -61,7 +61,7 @@ class LiveSymbol:
         self._came += 1
 
     def connecting(self, kind: Kind) -> None:
-        """Forget the book: what changed while there was no connection is not known."""
+        """Forget the book: what changed since is not known."""
         if kind == "orderbook" and self._book is not None:
             with self._lock:
                 self._book.forget()
@@ -111,8 +111,9 @@ class LiveSymbol:
 class MarketStreams:
     """The two streams of one market, and the symbols that they carry: at least one."""
 
-    def __init__(self, spec: MarketSpec, protocol: StreamProtocol, feed: Feed) -> None:
-        self._spec, self._protocol, self._feed = spec, protocol, feed
+    def __init__(self, spec: MarketSpec, protocol: StreamProtocol, make_feed: Callable[[EventSink], Feed]) -> None:
+        """`make_feed(events)`: what streams, and emits to `events` what happens to it."""
+        self._spec, self._protocol, self._feed = spec, protocol, make_feed(self)
         self._depth = shown_depth(spec.depths, LEVELS) if spec.depths else 0
         self._symbols = LiveSymbols()
         self._lives: dict[str, LiveSymbol] = {}
@@ -155,6 +156,16 @@ class MarketStreams:
         self._lives, self._closed = lives, closed
         if lives:
             self._symbols.replace(lives)
+
+    def emit(self, event: StatusEvent, /) -> None:
+        """Forget books in which messages are missing, until the whole ones come that are asked for then: an EventSink.
+
+        Any thread.
+        """
+        if isinstance(event, Gap) and event.kind == "orderbook":
+            for live in (self._lives.get(symbol) for symbol in event.symbols or ()):
+                if live is not None:
+                    live.connecting("orderbook")
 
     def stream(self, kind: Kind) -> None:
         """Stream one kind until the connection ends; on a thread of its own."""
@@ -231,14 +242,17 @@ class PageFeeds:
 
     def _streams_of(self, market: str) -> MarketStreams:
         protocol = self._venue.protocol(market, endpoints(self._settings, market))
-        feed = MarketFeed(
-            protocol,
-            self._options,
-            dial=self._dial(),
-            report=_ignore,
-            events=NO_EVENTS,
-            trade_keys=self._venue.trade_keys,
-        )
+
+        def feed(events: EventSink) -> Feed:
+            return MarketFeed(
+                protocol,
+                self._options,
+                dial=self._dial(),
+                report=_ignore,
+                events=events,
+                trade_keys=self._venue.trade_keys,
+            )
+
         return MarketStreams(self._venue.markets[market], protocol, feed)
 
     def _close(self, market: str, symbol: str) -> None:

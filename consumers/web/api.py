@@ -236,9 +236,9 @@ def _check(markets: Markets, market: str, interval: Interval) -> None:
             raise RefusedError(503, "The collector is starting: the symbols are not known yet.")
         raise RefusedError(404, f"{market[:20]} is not collected.", markets=list(markets))
     if interval.name not in (names := [each.name for each in spec.intervals]):
-        raise RefusedError(
-            404, f"There are no klines of {interval.name} in {market}: KLINE_INTERVALS.", intervals=names
-        )
+        made = ", ".join(names) or "none"
+        text = f"No klines of {interval.name} are made in {market}, but of {made}: KLINE_INTERVALS."
+        raise RefusedError(404, text, intervals=names)
 
 
 def _form(span: Span) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from app.page.feeds import PAYLOADS, PageFeeds
 from exchanges.registry import VENUES
 from model.context import current
+from model.events import Gap
 from tests.support.settings import settings_of
 from tests.support.waiting import wait_until
 
@@ -22,9 +23,11 @@ class Exchange:
         self.is_up = threading.Event()
         self.is_up.set()
         self.runs = []
+        self.events = None
 
-    def feed(self, protocol, _options, **_parts):
+    def feed(self, protocol, _options, *, events, **_parts):
         exchange = self
+        self.events = events
 
         class Feed:
             market = protocol.market
@@ -191,3 +194,18 @@ def test_what_is_closed_leaves_nothing_behind(feeds, exchange):
     wait_until(lambda: not page_threads())
     live = feeds.open("linear", "BTCUSDT")
     wait_until(lambda: states(feeds, live) == ("connecting", "live"))
+
+
+def test_a_book_in_which_a_message_is_missing_is_not_shown(feeds, exchange):
+    """What comes after the gap changes a book that is not known; the whole one that is asked for shows it again."""
+    live, other = feeds.open("linear", "BTCUSDT"), feeds.open("linear", "ETHUSDT")
+    wait_until(lambda: "orderbook" in exchange.callbacks)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        exchange.callbacks["orderbook"](book(symbol=symbol))
+    assert states(feeds, live) == ("live", "live")
+    exchange.events.emit(Gap(market="linear", kind="orderbook", symbols=("BTCUSDT", "GONEUSDT"), topic="orderbook.50"))
+    exchange.callbacks["orderbook"](book("delta", bids=(("9.1", "3"),)))
+    assert (states(feeds, live)[0], live.book(15, changed=False)) == ("lost", None)
+    assert states(feeds, other)[0] == "live"
+    exchange.callbacks["orderbook"](book(bids=(("9.2", "1"),)))
+    assert (states(feeds, live)[0], live.book(15, changed=True).bids) == ("live", [("9.2", "1")])

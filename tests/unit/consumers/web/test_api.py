@@ -139,7 +139,7 @@ def test_the_exchange_is_not_asked_where_nothing_is_missing(api):
         ({"symbol": "BTCUSD"}, 404, "BTCUSD is not collected in linear"),
         ({"symbol": "BTCUSDT", "market": "moon"}, 404, "moon is not collected"),
         ({"symbol": "BTCUSDT", "interval": "7x"}, 400, "is no kline interval"),
-        ({"symbol": "BTCUSDT", "interval": "3m"}, 404, "no klines of 3m"),
+        ({"symbol": "BTCUSDT", "interval": "3m"}, 404, "No klines of 3m"),
         ({"symbol": "BTCUSDT", "start": "yesterday"}, 400, "start is no whole number"),
         ({"symbol": "BTCUSDT", "last": "9" * 400}, 400, "last is no whole number"),
         ({"symbol": "BTCUSDT", "start": 5, "end": 4}, 400, "start is before end"),
