@@ -25,6 +25,7 @@ EXCEPTIONS = {  # a library has no app that hands the threads and sessions of st
 SIMULATOR = "exchanges.simulated"
 SIMULATOR_NAME = "exchanges.bybit.simulator"  # another name of it, to start it by
 CLIENT = "exchanges.bybit.client"
+FEED = "feed"  # what users import in programs of theirs, by itself
 SHARED = {  # what modules hold that is no plain constant, and why two collectors of one process may share it
     "main.STREAMS": "the list that users append to; the only one of its kind",
     "callbacks.liquidations.handle_liquidations": "a name of users'; it finds the collector of the calling thread",
@@ -93,7 +94,7 @@ def name_of(path: Path) -> str:
 
 def sources() -> dict[str, Path]:
     """Module name -> path of everything of ours that is not a test or a benchmark."""
-    files = [path for package in (*LOWER, *PACKAGES, APP) for path in (ROOT / package).rglob("*.py")]
+    files = [path for package in (*LOWER, *PACKAGES, APP, FEED) for path in (ROOT / package).rglob("*.py")]
     return {name_of(path): path for path in [*files, *ROOT.glob("*.py")]}
 
 
@@ -131,7 +132,7 @@ def test_the_packages_are_where_the_test_looks() -> None:
     """A rule over packages that are not there would hold for ever."""
     modules = sources()
 
-    assert all(any(is_inside(module, package) for module in modules) for package in (*LOWER, *PACKAGES, APP))
+    assert all(any(is_inside(module, package) for module in modules) for package in (*LOWER, *PACKAGES, APP, FEED))
     assert {MAIN, SIMULATOR, *(who for who, _ in EXCEPTIONS)} <= set(modules)
 
 
@@ -160,6 +161,12 @@ def test_the_lower_layer_imports_nothing_above_it() -> None:
     """model imports nothing of ours, network nothing but model."""
     assert importers((*PACKAGES, APP, MAIN), LOWER) == []
     assert importers(("network",), ("model",)) == []
+
+
+def test_the_reading_library_stands_alone() -> None:
+    """Users copy the folder: it imports nothing of ours, and nothing of ours needs it."""
+    assert importers((*LOWER, *PACKAGES, APP, MAIN), (FEED,)) == []
+    assert importers((FEED,), (*LOWER, *PACKAGES, APP, MAIN)) == []
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
