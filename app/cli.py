@@ -5,10 +5,11 @@ Main thread. `python main.py` alone collects.
 
 import argparse
 import functools
+import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from aggregation.audit.cli import Defaults, add_arguments, run_audit
 from aggregation.audit.compare import compared_fields, is_left_out
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> in
         return alert_test()
     if asked.command == "watch":
         return watch(asked)
+    if asked.command == "schema":
+        return schema(sys.stdout)
     if asked.command == "doctor":
         from app.doctor.command import doctor  # late: collecting does without
 
@@ -94,6 +97,19 @@ def watch(asked: argparse.Namespace, settings: Settings | None = None) -> int:
     except ValueError as error:
         return exit_with_settings_error(error)
     return run_watch(asked, settings)
+
+
+def schema(output: TextIO, settings: Settings | None = None) -> int:
+    """Print what a collector of these settings sends and takes, as AsyncAPI; returns the exit code."""
+    from app.schema.document import document  # no other command needs it
+
+    try:
+        settings = settings or load_settings()
+        check_settings(settings, VENUES[settings.exchange])
+    except ValueError as error:
+        return exit_with_settings_error(error)
+    output.write(json.dumps(document(settings), indent=2) + "\n")
+    return int(Exit.ASKED)
 
 
 def dry_run(
@@ -168,6 +184,11 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--env-file", metavar="FILE", default=argparse.SUPPRESS, help="as before the command")
     commands.add_parser("relay", help="run the outputs but those in Redis, on what many collectors publish there")
     commands.add_parser("alert-test", help="send a message to each service that takes alerts")
+    commands.add_parser(
+        "schema",
+        help="print the channels and messages of a collector of these settings, as AsyncAPI with JSON Schema",
+        description="Print one JSON document, AsyncAPI 3: servers, channels and messages of these settings.",
+    )
     add_watch_arguments(
         commands.add_parser(
             "watch",

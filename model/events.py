@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 REASON_CHARACTERS = 200  # of an error's text in an event
 STOPPED, NOT_WANTED = "stopped", "not wanted any more"  # reasons of a disconnect that was asked for
 
-_JSON_NAMES = {"from_ms": "from", "until_ms": "until"}
+JSON_NAMES = {"from_ms": "from", "until_ms": "until"}  # fields by what the status channel calls them otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class StatusEvent:
 
     def as_fields(self) -> dict[str, Any]:
         """Return the fields as the status channel names them, in their order, without those that are None."""
-        values = ((_JSON_NAMES.get(each.name, each.name), getattr(self, each.name)) for each in fields(self))
+        values = ((JSON_NAMES.get(each.name, each.name), getattr(self, each.name)) for each in fields(self))
         return {name: value for name, value in values if value is not None}
 
 

@@ -6,7 +6,7 @@ Pure data, each declared here alone. Times `_ms` are milliseconds since the epoc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     trade_count: int
     turnover: Decimal
     complete: bool
-    source: str
+    source: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["trades", "exchange"]})]
     revision: int
 
 

@@ -10,9 +10,11 @@ import binascii
 import hashlib
 import hmac
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
 import structlog
+from msgspec import UNSET, UnsetType
 from websockets.http11 import Request, Response
 
 from consumers.web.options import WebOptions
@@ -33,6 +35,17 @@ class Login(msgspec.Struct, frozen=True):
     key: str
     subscribe: list[str] | None = None
     last_closed: bool = False
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """A message of the server that answers no request: logged in, refused (`message` says why), or shutting down."""
+
+    status: Literal["authenticated", "error", "server_shutdown"]
+    message: str | UnsetType = UNSET
+    type: Literal["server_shutdown"] | UnsetType = UNSET
+
+
+REFUSED = msgspec.json.encode(Notice("error", "wrong user or key")).decode()
 
 
 class Credentials:
@@ -131,7 +144,7 @@ class Authenticator:
         if dialect:
             await connection.send(dialect.unauthorized(str(connection.id)))
         else:
-            await connection.send('{"status":"error","message":"wrong user or key"}')
+            await connection.send(REFUSED)
         await connection.close(POLICY_VIOLATION, "wrong user or key")
         return None
 

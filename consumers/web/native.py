@@ -4,26 +4,26 @@ The event loop's thread. A client is subscribed to everything at first; its firs
 add. A batch is applied whole or not at all, and every request is answered.
 """
 
-import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from consumers.web.auth import Login
+from consumers.web.auth import Login, Notice
 from consumers.web.client import Client
 from consumers.web.envelopes import LastClosed
 from consumers.web.fanout import Fanout
 from consumers.web.frames import Answer, Message
 from consumers.web.topics import EVERYTHING, PATTERNS_LIMIT, WILD_LIMIT, Patterns, parse_pattern, shown
 
-AUTHENTICATED = b'{"status":"authenticated"}'
-SHUTDOWN = b'{"status":"server_shutdown","type":"server_shutdown"}'
+AUTHENTICATED = msgspec.json.encode(Notice("authenticated"))
+SHUTDOWN = msgspec.json.encode(Notice("server_shutdown", type="server_shutdown"))
 REQ_ID_LENGTH = 64
 QUERY_FIELDS = 20
 TRUE = ("1", "true", "yes")
-OPS = "subscribe, unsubscribe, subscriptions, last_closed, ping"
+OPS = ("subscribe", "unsubscribe", "subscriptions", "last_closed", "ping")
 
 
 class Request(msgspec.Struct):
@@ -34,6 +34,28 @@ class Request(msgspec.Struct):
     req_id: str | int | None = None
     last_closed: bool = False
     type: str = ""
+
+
+class Reply(msgspec.Struct):
+    """The answer to a request: `args` are the topics that it named or that are subscribed, `req_id` is the request's.
+
+    `op` is the request's, of a ping `pong`. `error` says why a request was refused.
+    """
+
+    op: str
+    success: bool
+    args: list[str] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    req_id: str | int | UnsetType = UNSET
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to a ping of a client of an earlier system."""
+
+    type: Literal["pong"] = "pong"
+
+
+PONG = msgspec.json.encode(Pong())
 
 
 class NativeSession:
@@ -70,7 +92,7 @@ class NativeSession:
             self._refuse(Request(), f"not understood: {reason}")
             return
         if request.type == "ping":
-            self._answer(b'{"type":"pong"}')
+            self._answer(PONG)
         elif isinstance(request.req_id, str) and len(request.req_id) > REQ_ID_LENGTH:
             request.req_id = None
             self._refuse(request, f"req_id has more than {REQ_ID_LENGTH} characters")
@@ -92,7 +114,7 @@ class NativeSession:
             elif request.op == "ping":
                 self._reply(request, op="pong")
             else:
-                raise ValueError(f"unknown op; allowed: {OPS}")  # noqa: TRY301 - one way to refuse
+                raise ValueError(f"unknown op; allowed: {', '.join(OPS)}")  # noqa: TRY301 - one way to refuse
         except ValueError as error:
             self._refuse(request, str(error))
 
@@ -126,12 +148,15 @@ class NativeSession:
             self._client.send(Message(envelope.json))
 
     def _refuse(self, request: Request, error: str) -> None:
-        self._reply(request, op=request.op[:40], success=False, error=error)
+        self._send(Reply(request.op[:40], success=False, error=error), request)
 
-    def _reply(self, request: Request, **fields: Any) -> None:
-        echo = {} if request.req_id is None else {"req_id": request.req_id}
-        answer = {"op": request.op, "success": True, **fields, **echo}
-        self._answer(json.dumps(answer, separators=(",", ":")).encode())
+    def _reply(self, request: Request, op: str = "", args: list[str] | UnsetType = UNSET) -> None:
+        self._send(Reply(op or request.op, success=True, args=args), request)
+
+    def _send(self, reply: Reply, request: Request) -> None:
+        if request.req_id is not None:
+            reply.req_id = request.req_id
+        self._answer(msgspec.json.encode(reply))
 
     def _answer(self, text: bytes) -> None:
         self._client.send(Answer(text))

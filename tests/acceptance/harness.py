@@ -1,4 +1,4 @@
-"""The collector as a user runs it, and a subscriber beside it: processes and sockets, nothing of ours imported."""
+"""The collector as a user runs it, and a subscriber beside it: processes and sockets."""
 
 import contextlib
 import json
@@ -18,6 +18,7 @@ from typing import Any, Self
 import redis
 
 from exchanges.registry import VENUES
+from tests.support.schema import check_channels
 from tests.support.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +118,10 @@ class CollectorProcess:
 
 
 class Subscriber:
-    """A downstream program: PSUBSCRIBE stream:*, every message kept by channel. A context manager."""
+    """A downstream program: PSUBSCRIBE stream:*, every message kept by channel. A context manager.
+
+    Its end checks every message by the schema of it.
+    """
 
     def __init__(self, port: int, exchange: str = "bybit") -> None:
         self._klines = f"stream:{exchange}_klines"
@@ -164,6 +168,8 @@ class Subscriber:
         self._thread.join(5.0)
         self._pubsub.close()
         self._client.close()
+        if kind is None:
+            check_channels(self.received)
 
     def counts(self) -> dict[str, int]:
         """Messages received per channel."""

@@ -11,10 +11,10 @@ import socket
 
 import pytest
 import redis
-from websockets.sync.client import connect
 
 from tests.acceptance.harness import CollectorProcess, Subscriber
 from tests.conftest import unused_port
+from tests.support.schema import connect
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from consumers.manager import SETUP_LIMIT_S
 from tests.acceptance.harness import CollectorProcess, Subscriber, listens
+from tests.support.schema import connect
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import wait_until
 

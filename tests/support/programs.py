@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 REQUIRED = "TEST_PROGRAMS"  # set to "required" by .ci/run, which installs them
+NODE_PACKAGES = Path(__file__).parent / "node" / "node_modules"
 INSTALL = "sudo apt-get install --no-install-recommends $(grep -v '^#' tests/requirements-apt.txt)"
 
 
@@ -16,7 +19,18 @@ def program(*names: str) -> str:
     """
     if path := next(filter(None, map(shutil.which, names)), None):
         return path
-    problem = f"{names[0]} is not installed: {INSTALL}"
+    missing(f"{names[0]} is not installed: {INSTALL}")
+
+
+def node_packages() -> Path:
+    """Return the folder with packages of npm that package.json beside it names; where it is absent, as `program`."""
+    if not NODE_PACKAGES.is_dir():
+        missing("the packages of npm are not installed: npm ci --ignore-scripts --prefix tests/support/node")
+    return NODE_PACKAGES
+
+
+def missing(problem: str) -> NoReturn:
+    """Skip the test, or fail it where TEST_PROGRAMS=required."""
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(problem)
     pytest.skip(problem)

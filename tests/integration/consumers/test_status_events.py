@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 import redis
-from websockets.sync.client import connect
 
 from app.options import output_options
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.service import OutputService
 from model.events import Gap, SinkUp
+from tests.support.schema import checked, connect
 from tests.support.settings import settings_of
 from tests.support.waiting import wait_until
 
@@ -107,7 +107,7 @@ def test_an_event_reaches_every_output(run, tmp_path, valkey, free_port):
     assert envelope == {"exchange": "bybit", "channel": "spot", "data_type": "status"}
     assert record == {"event": "gap", "ts": record["ts"], **GAP_FIELDS}
     assert Mine.seen[1] == {**envelope, "data": [record]}
-    by_channel = [(message["channel"], json.loads(message["data"])) for message in filter(None, messages)]
+    by_channel = [(message["channel"], checked(message["data"])) for message in filter(None, messages)]
     assert [sent for channel, sent in by_channel if channel == b"everything"][1] == {**envelope, "data": [record]}
     assert [sent for channel, sent in by_channel if channel != b"everything"][1] == {"exchange": "bybit", **record}
     files = {path.name[23:]: path for path in tmp_path.rglob("*.jsonl")}

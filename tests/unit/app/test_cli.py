@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def commands(monkeypatch):
     """What each command line runs, by name, and with which arguments."""
     ran = []
-    for name in ("run", "relay", "watch", "dry_run", "audit"):
+    for name in ("run", "relay", "watch", "dry_run", "audit", "schema"):
         monkeypatch.setattr(cli, name, lambda *given, name=name, **options: ran.append((name, given, options)) or 0)
     return ran
 
@@ -41,6 +41,7 @@ def test_a_command_line_names_the_file_of_its_settings(commands, monkeypatch, tm
         (["--dry-run"], "dry_run", {"is_offline": False}),
         (["--check-config"], "dry_run", {"is_offline": True}),
         (["audit", "--from", "2026-01-31"], "audit", {}),
+        (["schema"], "schema", {}),
     ],
 )
 def test_each_command_line_runs_one_thing(commands, arguments, name, options):
@@ -57,7 +58,7 @@ def test_help_names_every_command_and_exit_code(capsys):
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert all(
-        word in text for word in ("--dry-run", "--check-config", "audit", "relay", "doctor", ".env.example", "STREAMS")
+        word in text for word in ("--dry-run", "--check-config", "audit", "doctor", "schema", ".env.example", "STREAMS")
     )
     assert all(f"{int(code)} " in text for code in Exit)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from consumers.web.options import WebOptions
 from consumers.web.server import WebServer
 from consumers.worker import Worker
+from tests.support.schema import connect
 
 Serve = Callable[..., Worker]
 

@@ -9,13 +9,14 @@ import time
 import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from consumers.web.options import WebOptions
 from consumers.web.server import WebServer
 from consumers.worker import Worker
 from tests.integration.consumers.web.conftest import basic, opened
 from tests.support.klines import klines
+from tests.support.schema import connect
 from tests.support.waiting import wait_until
 
 LOGIN = '{"user":"admin","key":"s3cret"}'

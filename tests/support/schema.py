@@ -1,0 +1,80 @@
+"""The schemas of `main.py schema`, held against messages as tests see them: a field that no schema has is an error."""
+
+import functools
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import fastjsonschema
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_unchecked
+
+from app.schema.messages import envelope_name, event_names, of_channel, ref, schemas
+from exchanges.registry import VENUES
+
+RAW_KINDS = ("trades", "orderbook", "ticker", "liquidations")
+
+Validate = Callable[[Any], object]
+
+
+@functools.cache
+def validator(name: str, exchange: str = "") -> Validate:
+    """Return what raises for a message that does not match a schema; status events by the names of their classes."""
+    found = schemas(VENUES[exchange].record_names.get("trades", {}) if exchange in VENUES else None)
+    for schema in found.values():
+        schema.setdefault("additionalProperties", False)
+    whole = of_channel(name) if name in event_names() else ref(name)
+    compiled: Validate = fastjsonschema.compile({"allOf": [whole], "components": {"schemas": found}})
+    return compiled
+
+
+@functools.cache
+def _events() -> Mapping[str, str]:
+    """The names of the schemas of events by those of the events."""
+    found = schemas()
+    return {found[name]["properties"]["event"]["enum"][0]: name for name in event_names()}
+
+
+def checked(payload: str | bytes) -> Any:
+    """Return a message of ours, read; an AssertionError says what no schema allows.
+
+    The message itself tells which schema: an envelope, a status event, or an answer of the WebSocket protocol.
+    """
+    message = json.loads(payload)
+    exchange = message.get("exchange", "")
+    if "data_type" in message:
+        name = envelope_name(message["data_type"])
+    elif "event" in message:
+        name = _events().get(message["event"], "")
+    else:
+        name = "Reply" if "op" in message else "Notice" if "status" in message else "Pong"
+    assert name, f"no schema has this event: {payload!r}"
+    try:
+        validator(name, exchange)(message)
+    except fastjsonschema.JsonSchemaException as error:
+        raise AssertionError(f"no {name}: {error}: {payload[:500]!r}") from error
+    return message
+
+
+def check_channels(received: Mapping[str, Iterable[bytes]]) -> None:
+    """Check the messages of Redis channels; what the exchange sent is its own."""
+    for channel, messages in received.items():
+        if channel.rpartition("_")[2] not in RAW_KINDS:
+            for message in messages:
+                checked(message)
+
+
+class CheckedConnection(ClientConnection):
+    """A client of the WebSocket output: `recv` checks what comes on the path of the collector's own protocol."""
+
+    def recv(self, *arguments: Any, **options: Any) -> Any:
+        """Receive a message; AssertionError where no schema allows it."""
+        message = super().recv(*arguments, **options)
+        if self.request and self.request.path.partition("?")[0] == "/" and message not in ("pong", b"pong"):
+            is_gzipped = isinstance(message, bytes) and message.startswith(b"\x1f\x8b")
+            checked(gzip.decompress(message) if is_gzipped else message)
+        return message
+
+
+connect = functools.partial(connect_unchecked, create_connection=CheckedConnection)
