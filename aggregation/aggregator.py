@@ -41,6 +41,7 @@ from model.wake import WakeSignal
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
+OPEN_SOONEST_S = 0.2  # between two states of the open klines: each takes some milliseconds
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
@@ -126,17 +127,21 @@ class Aggregator(clock.ThreadOwner):
         self.failures = self.spliced = self.unspliced = 0
         self._wanted_open: WantedSymbols = lambda _market: ()
         self._offer_open: Publish = lambda _market, _klines: None
-        self._open_every_s, self._open_due_s = IDLE_S, 0.0
+        self._open_every_s, self._open_due_s, self._open_soonest_s = IDLE_S, 0.0, 0.0
+        self._is_open_asked: Callable[[], bool] = lambda: False
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
-    def share_open_klines(self, wanted: WantedSymbols, offer: Publish, every_s: float) -> None:
+    def share_open_klines(
+        self, wanted: WantedSymbols, offer: Publish, every_s: float, is_asked: Callable[[], bool] = lambda: False
+    ) -> None:
         """Have `offer(market, klines)` called on the thread with the open klines of the symbols that are `wanted`.
 
-        Every so often; before `start`.
+        Every so often, and sooner where somebody waits for them: `is_asked`; before `start`.
         """
         self._wanted_open, self._offer_open, self._open_every_s = wanted, offer, every_s
+        self._is_open_asked = is_asked
 
     def add_market(self, market: str) -> None:
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
@@ -234,13 +239,13 @@ class Aggregator(clock.ThreadOwner):
 
     def offer_open_klines(self, now_s: float) -> None:
         """Offer the open klines that are wanted where they are due; `now_s` is monotonic."""
-        if now_s < self._open_due_s:
+        if now_s < self._open_due_s and (now_s < self._open_soonest_s or not self._is_open_asked()):
             return
         for market, table in self.tables.items():
             symbols = self._wanted_open(market)
             if symbols is not None and not symbols:
                 continue
-            self._open_due_s = now_s + self._open_every_s
+            self._open_due_s, self._open_soonest_s = now_s + self._open_every_s, now_s + OPEN_SOONEST_S
             try:
                 self._offer_open(market, table.open_klines(symbols))
             except Exception:  # what is open is offered again in a moment; what closes goes on

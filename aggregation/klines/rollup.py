@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from aggregation.klines import bars as b
 from aggregation.klines.arithmetic import Arithmetic
 from aggregation.klines.bars import Ints
-from aggregation.klines.closed import CONTRACT, FROM_EXCHANGE, NO_WINDOW
+from aggregation.klines.closed import CONTRACT, FROM_EXCHANGE, NO_WINDOW, OPEN_MS
 from aggregation.klines.contracts import UNKNOWN, SizeOf, SymbolContracts
 from aggregation.klines.decimals import EXACT_LIMIT, WIDEST_SCALE, decimals_of, units_of
 from aggregation.klines.records import klines_of, turnover_scale
@@ -158,20 +158,36 @@ class IntervalRollup:
                     return level.interval.window_start(opened_ms)
         return None
 
-    def open_klines(self, symbols: Collection[str] | None = None) -> list[Kline]:
-        """The klines of some symbols, None: of all, that are open now; none of them is complete. Changes nothing."""
-        rows = None if symbols is None else sorted(self.symbols.known(tuple(symbols)))
-        return [kline for levels in self._all_levels() for kline in self._open_klines(levels, rows)]
+    def open_klines(self, symbols: Collection[str] | None = None, unverified_until: Ints | None = None) -> list[Kline]:
+        """The klines of some symbols, None: of all, that are open now. Changes nothing.
 
-    def _open_klines(self, levels: list[IntervalWindows], rows: list[int] | None) -> list[Kline]:
+        Complete are those of which nothing is known to be missing so far: none without `unverified_until` (ms, per
+        row).
+        """
+        rows = None if symbols is None else sorted(self.symbols.known(tuple(symbols)))
+        return [kline for levels in self._all_levels() for kline in self._open_klines(levels, rows, unverified_until)]
+
+    def _open_klines(
+        self, levels: list[IntervalWindows], rows: list[int] | None, unverified_until: Ints | None
+    ) -> list[Kline]:
         klines: list[Kline] = []
         bars: list[Ints] = []
-        if not (levels[0].open_bars[b.START] != NO_WINDOW).any():
+        opened = levels[0].open_bars[b.START]
+        if not (opened != NO_WINDOW).any():
             return klines
+        sound = np.zeros(len(opened), np.bool_)  # rows whose shortest window has all since it began
         for number, level in enumerate(levels):
             segs, windows = level.open_windows(bars[self._sources[number]] if number else None)
             bars.append(segs)
+            of = b.ints(windows[b.ROW])
+            if number == 0 and unverified_until is not None:
+                since = unverified_until[of]
+                sound[of] = (windows[b.START] >= since) & (windows[OPEN_MS] >= since)
             if self._wanted[number]:
+                starts = b.ints(windows[b.START])
+                covered_ms = opened[of] + levels[0].interval.step_ms - starts  # the window of now included
+                windows[b.VERIFIED] = sound[of] & (windows[b.VERIFIED] == 1) & (windows[b.COVERED_MS] == covered_ms)
+                windows[b.COVERED_MS] = level.interval.end_of(starts) - starts
                 is_shown = windows[CONTRACT] != UNKNOWN
                 if rows is not None:
                     is_shown &= np.isin(windows[b.ROW], rows)

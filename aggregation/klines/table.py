@@ -330,8 +330,11 @@ class KlineTable:
         yield from self._rollup.closing(until, feed.unverified_until)
 
     def open_klines(self, symbols: Collection[str] | None = None) -> list[Kline]:
-        """The klines of some symbols, None: of all, that are open, as they are now. Changes nothing."""
-        return self._rollup.open_klines(symbols)
+        """The klines of some symbols, None: of all, that are open, as they are now. Changes nothing.
+
+        Complete are those of which nothing is known to be missing so far.
+        """
+        return self._rollup.open_klines(symbols, self.feed.unverified_until)
 
     def silent_symbols(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """`FeedState.silent_symbols`, by the newest trade of each symbol."""

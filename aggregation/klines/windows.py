@@ -182,9 +182,7 @@ class IntervalWindows:
             parts = np.concatenate((parts, children), axis=1)
         segs, _ = b.merge(parts, self.interval.start_of(b.ints(parts[b.START])))
         rows = segs[b.ROW]
-        windows = self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
-        windows[b.VERIFIED] = 0
-        return segs, windows
+        return segs, self._with_opens(segs, np.append(True, rows[1:] != rows[:-1]))
 
     # -- corrections: rare, one row at a time -----------------------------------------------------------
 

@@ -46,7 +46,6 @@ def test_they_are_what_was_traded_so_far(rows, batch):
         assert looked.add(part) == alone.add(part)
         seen = trades[: first + batch]
         shown = {(k.symbol, k.interval): k for k in looked.open_klines()}
-        assert not any(k.complete for k in shown.values())
         for symbol in {t.symbol for t in seen}:
             own = [t for t in seen if t.symbol == symbol]
             for step_ms in STEPS_MS:
@@ -62,6 +61,26 @@ def test_they_are_what_was_traded_so_far(rows, batch):
                     kline.trade_count,
                 )
                 assert (kline.timestamp, found) == (start_ms, true_candle(own, start_ms, step_ms))
+
+
+def test_complete_are_those_of_which_nothing_is_missing_so_far():
+    """A feed that came up within them, a gap, a price from before it: each costs the windows it touches, no others."""
+    table = KlineTable(map(parse_interval, ("1m", "5m")), needs_feed=True)
+
+    def step(at_ms, *trades):
+        list(table.closing(T0 + at_ms, None))
+        table.add(columns([Trade("A", T0 + ms, Decimal(1), Decimal(1)) for ms in trades]))
+        return {k.interval // 60_000: k.complete for k in table.open_klines(["A"])}
+
+    table.feed.up(["A"], T0 + 1_000)
+    assert step(5_000, 5_000) == {1: False, 5: False}  # T0 begins a minute, and T0 + 60 s five
+    assert step(65_000, 65_000) == {1: True, 5: True}
+    assert step(130_000, 131_000) == {1: True, 5: True}
+    table.feed.down(["A"], T0 + 132_000)
+    table.feed.up(["A"], T0 + 133_000)
+    assert step(134_000, 134_000) == {1: False, 5: False}
+    assert step(185_000, 185_000) == {1: True, 5: False}
+    assert step(361_000, 361_000) == {1: True, 5: True}
 
 
 def test_without_a_trade_nothing_is_open():
