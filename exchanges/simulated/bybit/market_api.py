@@ -76,7 +76,8 @@ class MarketApi:
             raise OrderError(10001, "The start time cannot be later than the end time")
         interval = INTERVALS[query["interval"]]
         rows = self._klines.rows(symbol, interval, start, end, limit, self._market.now_ms())
-        return {"category": category, "symbol": query["symbol"], "list": rows}
+        rows = [[row[0], *map(_stripped, row[1:])] for row in rows]
+        return {"symbol": query["symbol"], "category": category, "list": rows}
 
     def _price_kline(self, query: dict[str, str]) -> dict[str, Any]:
         """Mark, index and premium candles: mark and index follow the last price, without volume and turnover."""
@@ -141,6 +142,11 @@ class MarketApi:
             return [self._symbol(category, {"symbol": name})]
         refused = self._market.refused
         return [s for (c, n), s in self._market.symbols.items() if c == category and n not in refused]
+
+
+def _stripped(number: str) -> str:
+    """A number without zeros at its end, as candles have it (measured: no other in 2026)."""
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def _cursor_of(text: str) -> int:
