@@ -124,7 +124,9 @@ class Collector:
         self._entries = EntryReader(settings, self._venue, subscribe, self.faults.report)
         checks = (check_venue, *read_coins, lambda: self._entries.check(streams), self._entries.check_network)
         self.outputs = build_or_every_error(self._build_outputs, self._build_alerts, *checks)
-        self.store = self.outputs.manager.candle_store
+        self.store = store = self.outputs.manager.candle_store
+        if store:
+            store.on_commit(self.served.awaited.stored)
         self.events.add(self.outputs)
         self.events.add(self.page.hub)
         self._rest_of = rest_of(settings, self._venue)
@@ -374,7 +376,10 @@ class Collector:
             descriptors=lambda: self.descriptors.for_clients,
             contract_sizes=self._contract_size,
             has_store=True,
-            web=self.page.parts({**health_routes(self.health), **metrics_routes(self, self), **self.served.routes()}),
+            web=self.page.parts(
+                {**health_routes(self.health), **metrics_routes(self, self), **self.served.routes()},
+                self.served.awaited,
+            ),
         )
         return OutputService(options, events=self.events)
 
@@ -442,8 +447,9 @@ class Collector:
             audit_results=self.outputs.record_audit,
         )
         if takers := self.outputs.open_kline_takers():
+            wanted, offer, is_asked = takers
             every_s = settings.websocket_open_klines_interval
-            service.aggregator.share_open_klines(*takers, every_s)
+            service.aggregator.share_open_klines(wanted, offer, every_s, is_asked)
         return service
 
     def _decoder_of(self, market: str) -> MarketDecoder:

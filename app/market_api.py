@@ -9,6 +9,7 @@ from typing import Protocol
 
 from app.options import endpoints
 from conf.settings import Settings
+from consumers.web.awaited import AwaitedKlines
 from consumers.web.exchange_api import ExchangeApi
 from consumers.web.http import Routes
 from exchanges.contract import Venue
@@ -39,12 +40,14 @@ class ServedExchange:
         self._stop = threading.Event()
         self._collected: set[tuple[str, str]] | None = None
         self._symbols: Mapping[str, Collection[str]] = {}
+        self.awaited = AwaitedKlines(lambda: collector.store)
         self.upstream = SharedUpstream(self._passage_of(venue))
         self._api: ExchangeApi | None = None
         if venue.market_api and self._settings.market_api:
             options = MarketApiOptions(
                 upstream=self.upstream,
                 store=lambda: collector.store,
+                live=self.awaited,
                 markets=self._settings.markets,
                 intervals=self._settings.kline_intervals if self._settings.enable_klines_stream else (),
                 symbols=self.symbols,

@@ -20,6 +20,7 @@ from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.options import EmbeddedOptions, RedisOptions, RedisStreamsOptions, StorageOptions
 from consumers.service import OutputOptions
 from consumers.store.store import StoreOptions
+from consumers.web.awaited import AwaitedKlines
 from consumers.web.http import Routes, Sessions
 from consumers.web.klines import KlineFeed
 from consumers.web.options import WebOptions
@@ -41,6 +42,7 @@ class WebParts(NamedTuple):
     routes: Routes = MappingProxyType({})
     sessions: Sessions = MappingProxyType({})
     klines: KlineFeed | None = None
+    awaited: AwaitedKlines | None = None
 
 
 NO_WEB_PARTS = WebParts()
@@ -260,6 +262,7 @@ def _websocket(
         routes=web.routes,
         sessions=web.sessions,
         klines=web.klines,
+        awaited=web.awaited,
     )
 
 

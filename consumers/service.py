@@ -32,7 +32,9 @@ NO_EMBEDDED = "start a Redis or Valkey server at the address of REDIS_URL, REDIS
 REQUIRED = frozenset({"websocket", "file", "parquet"})  # no port or folder now is a mistake; Redis may come back
 
 Take = Callable[[Sequence[bytes]], object]
-OpenKlineTakers = tuple[Callable[[str], Collection[str] | None], Callable[[str, Sequence[Kline]], None]]
+OpenKlineTakers = tuple[
+    Callable[[str], Collection[str] | None], Callable[[str, Sequence[Kline]], None], Callable[[], bool]
+]
 StartEmbedded = Callable[[EmbeddedOptions], tuple[EmbeddedSupervisor | None, bool]]
 
 log = structlog.get_logger()
@@ -103,22 +105,27 @@ class OutputService:
         self.manager.start_web()
 
     def open_kline_takers(self) -> OpenKlineTakers | None:
-        """Return the symbols whose open klines are wanted now, and what takes them; None where nothing ever does."""
-        bridge, feed = self.raw_bridge, self._options.consumers.websocket.klines
-        if bridge is None and feed is None:
+        """Return the symbols whose open klines are wanted now, what takes them, and whether somebody waits for them.
+
+        None where nothing ever takes them.
+        """
+        web = self._options.consumers.websocket
+        bridge, feeds = self.raw_bridge, [each for each in (web.klines, web.awaited) if each]
+        takers = [each for each in (bridge, *feeds) if each]
+        if not takers:
             return None
 
         def offer(market: str, klines: Sequence[Kline]) -> None:
-            for taker in (bridge, feed):
-                if taker:
-                    taker.offer_open(market, klines)
+            for taker in takers:
+                taker.offer_open(market, klines)
 
         def wanted(market: str) -> Collection[str] | None:
             if bridge and bridge.has_subscribers:
                 return None
-            return feed.viewed.get(market, ()) if feed else ()
+            return frozenset().union(*(feed.viewed.get(market, ()) for feed in feeds))
 
-        return wanted, offer
+        awaited = web.awaited
+        return wanted, offer, lambda: awaited is not None and awaited.is_asked
 
     def outages(self) -> list[SinkOutage]:
         """Return the outputs that do not work now; any thread."""

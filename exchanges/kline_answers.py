@@ -92,7 +92,7 @@ class KlineAnswers:
             closed = await self._closed(market, symbol, interval, span, newest_first)
             if closed is None or span.last_ms < span.open_ms:
                 return closed
-            kline = await options.live.open_kline(market, symbol, step_ms) if options.live else None
+            kline = await options.live.open_kline(market, symbol, step_ms, span.open_ms) if options.live else None
             if kline is None or not kline.complete:
                 return None
             if kline.timestamp == span.open_ms:

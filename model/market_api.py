@@ -46,8 +46,8 @@ class Upstream(Protocol):
 class LiveKlines(Protocol):
     """The klines that are open now, and the moment at which the last ones are in the store. The event loop's thread."""
 
-    def open_kline(self, market: str, symbol: str, step_ms: int, /) -> Awaitable[Kline | None]:
-        """Return the present state of an open kline, some seconds old at most; None where there is none in that time.
+    def open_kline(self, market: str, symbol: str, step_ms: int, start_ms: int, /) -> Awaitable[Kline | None]:
+        """Return the present state of the open kline that began at `start_ms`, or later; None where none comes in time.
 
         `complete`: nothing of it is known to be missing, so far.
         """

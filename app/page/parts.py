@@ -15,6 +15,7 @@ from app.health import Health, WatchedCollector
 from app.options import WebParts
 from app.page.feeds import PageFeeds
 from consumers.web.api import ApiOptions, DataApi
+from consumers.web.awaited import AwaitedKlines
 from consumers.web.http import Routes
 from consumers.web.klines import KlineFeed
 from consumers.web.live.files import page_routes
@@ -86,10 +87,10 @@ class Page:
             )
         )
 
-    def parts(self, routes: Routes) -> WebParts:
+    def parts(self, routes: Routes, awaited: AwaitedKlines | None = None) -> WebParts:
         """What the web server serves: the page and /api/ beside other `routes`."""
         routes = {**routes, **page_routes(), **self._api.routes()}
-        return WebParts(routes, {PATH: self.hub.session}, self.klines)
+        return WebParts(routes, {PATH: self.hub.session}, self.klines, awaited)
 
     def stop(self) -> None:
         """End what was opened for pages alone; does not wait."""

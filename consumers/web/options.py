@@ -11,6 +11,7 @@ from pathlib import Path
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
+from consumers.web.awaited import AwaitedKlines
 from consumers.web.dialect import RawFeedBridge
 from consumers.web.http import Routes, SessionFactory, Sessions
 from consumers.web.klines import KlineFeed
@@ -31,8 +32,8 @@ class WebOptions:
     descriptor that no client may have: it is kept for streams, files and the rest. `dialect` is the exchange's own
     protocol, where it is served beside ours, without a login where `dialect_is_open`; `bridge` brings its raw payloads
     and open klines. `serves_envelopes`: the output of the collector's own protocol is served, which needs a login;
-    `routes` and `sessions` are what else is, `klines` what brings those of sessions. `may_move`: a port that is taken
-    is left for the next free one.
+    `routes` and `sessions` are what else is, `klines` what brings those of sessions, `awaited` those of routes.
+    `may_move`: a port that is taken is left for the next free one.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +58,7 @@ class WebOptions:
     routes: Routes = field(default_factory=dict)
     sessions: Sessions = field(default_factory=dict)
     klines: KlineFeed | None = None
+    awaited: AwaitedKlines | None = None
 
     @property
     def name(self) -> str:

@@ -137,7 +137,7 @@ class BybitMarketApi:
         )
         if rows is None:
             return None
-        return self._enveloped(f'{{"category":"{asked.category}","symbol":"{asked.symbol}","list":[{rows}]}}')
+        return self._enveloped(f'{{"symbol":"{asked.symbol}","category":"{asked.category}","list":[{rows}]}}')
 
     # -- passed on ----------------------------------------------------------------------------------------------------
 

@@ -116,7 +116,9 @@ def test_a_feed_has_the_clock_and_the_events_of_its_collector(make_collector):
 def test_open_klines_go_to_the_clients_of_the_exchanges_protocol(collect, monkeypatch, paths, every_s):
     """So often; without these paths nobody has them."""
     shared: list[float] = []
-    monkeypatch.setattr(Aggregator, "share_open_klines", lambda _self, _wanted, _offer, every_s: shared.append(every_s))
+    monkeypatch.setattr(
+        Aggregator, "share_open_klines", lambda _self, _wanted, _offer, every_s, _asked: shared.append(every_s)
+    )
     login = {"ENABLED_CONSUMERS": "websocket", "WSS_AUTH_USER": "me", "WSS_AUTH_KEY": "key"}
     collect(**login, WEBSOCKET_EXCHANGE_PATHS=paths, WEBSOCKET_OPEN_KLINES_INTERVAL="2.5")
 

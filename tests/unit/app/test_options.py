@@ -213,7 +213,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
     "console": {"descriptor", "status", "pair_of", "names_exchange"},
     "websocket": {
         *("descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge", "serves_envelopes"),
-        *("routes", "sessions", "klines"),
+        *("routes", "sessions", "klines", "awaited"),
     },
     "dialect": {"symbols", "contract_sizes"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},

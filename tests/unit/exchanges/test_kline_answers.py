@@ -53,7 +53,7 @@ class Live:
     def __init__(self, store=None, number=1000, complete=True, closes=True):
         self.store, self.kline, self.closes, self.waited = store, minute(number, complete), closes, []
 
-    async def open_kline(self, market, symbol, step_ms):
+    async def open_kline(self, market, symbol, step_ms, start_ms):
         return self.kline
 
     async def closed(self, market, symbol, step_ms, start_ms):
