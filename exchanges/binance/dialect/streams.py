@@ -4,8 +4,9 @@ What is collected is a message of a combined stream, `{"stream":"btcusdt@trade",
 to combined streams of the same name, and its data byte for byte to raw ones (documentation page: web-socket-streams).
 """
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,11 +21,15 @@ from model.records import Kline
 PATH = re.compile(r"/(?P<split>(?:public|market)/)?(?P<framing>ws|stream)(?:/(?P<names>.*))?", re.DOTALL)
 FRAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"]*)"\s*,\s*"data"\s*:\s*')
 NAME = re.compile(
-    r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|forceOrder)|kline_(?P<interval>\w+)"
+    r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|miniTicker|forceOrder)|kline_(?P<interval>\w+)"
     r"|depth(?P<levels>5|10|20|)(?:@(?:0|100|250|500|1000)ms)?)"
 )
-KINDS: Mapping[str, str] = MappingProxyType({"trade": "trades", "ticker": "ticker", "forceOrder": "liquidations"})
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"trade": "trades", "ticker": "ticker", "miniTicker": "ticker", "forceOrder": "liquidations"}
+)
 SIDES = ("b", "a", "bids", "asks")
+MINI = ("E", "s", "ps", "c", "o", "h", "l", "v", "q", "st")
+"""The fields of a mini ticker after its event, in their order: those of the ticker, with the same values."""
 
 
 class Paths:
@@ -44,11 +49,11 @@ def markets_of(path: str) -> tuple[str, ...]:
 
 
 class Stream(NamedTuple):
-    """One stream that is served: its market, the topic of the messages that it is made of, and levels to be cut to."""
+    """One stream that is served: its market, the topic of the messages it is made of, what makes its data of theirs."""
 
     market: str
     topic: str
-    levels: int | None = None
+    cut: Callable[[bytes], bytes] | None = None
 
 
 class Streams:
@@ -82,6 +87,8 @@ class Streams:
         options = self._options
         if kind := found["kind"]:
             is_here = KINDS[kind] in options.kinds and not (kind == "forceOrder" and market == "spot")
+            if kind == "miniTicker" and is_here:
+                return Stream(market, f"{symbol}@ticker", mini_ticker)
             return Stream(market, f"{symbol}@{kind}") if is_here else None
         if interval := found["interval"]:
             return Stream(market, f"{symbol}@kline_{interval}") if interval in self._intervals[market] else None
@@ -90,8 +97,10 @@ class Streams:
         if options.depth == WHOLE_BOOK:
             return None if found["levels"] else Stream(market, f"{symbol}@depth@100ms")
         levels = int(found["levels"] or WHOLE_BOOK)
-        topic = f"{symbol}@depth{options.depth}@100ms"
-        return Stream(market, topic, levels if levels < options.depth else None) if levels <= options.depth else None
+        if levels > options.depth:
+            return None
+        cut = functools.partial(shallow, levels=levels) if levels < options.depth else None
+        return Stream(market, f"{symbol}@depth{options.depth}@100ms", cut)
 
 
 class Form(NamedTuple):
@@ -106,8 +115,8 @@ class Form(NamedTuple):
         if self.is_combined and self.name == self.stream.topic:
             return payload
         data = data_of(payload)
-        if self.stream.levels is not None:
-            data = shallow(data, self.stream.levels)
+        if self.stream.cut is not None:
+            data = self.stream.cut(data)
         return combined(self.name, data) if self.is_combined else data
 
 
@@ -137,6 +146,12 @@ def shallow(data: bytes, levels: int) -> bytes:
         if side in fields:
             fields[side] = msgspec.Raw(_write(_read_levels(fields[side])[:levels]))
     return _write(fields)
+
+
+def mini_ticker(data: bytes) -> bytes:
+    """Return the mini ticker of a ticker."""
+    fields = _read_fields(data)
+    return _write({"e": "24hrMiniTicker", **{name: fields[name] for name in MINI if name in fields}})
 
 
 def _interval_names(market: str) -> Mapping[int, str]:

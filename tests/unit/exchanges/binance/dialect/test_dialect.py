@@ -173,6 +173,20 @@ def test_whole_books_are_cut_to_fewer_levels_and_never_made_deeper():
     assert "error" in asked(received, client, {"method": "SUBSCRIBE", "params": ["btcusdt@depth"], "id": 1})
 
 
+def test_mini_tickers_are_made_of_tickers():
+    """ccxt asks for them where a ticker is wanted. The form is that of a frame recorded in 2026."""
+    ticker = (
+        b'{"e":"24hrTicker","E":7,"s":"BTCUSDT","ps":"BTCUSDT","p":"-1","P":"-0.5","w":"2","c":"1.0","Q":"3","o":"2.0",'
+    )
+    ticker += b'"h":"4.10","l":"1.0","v":"9","q":"9.9","O":1,"C":2,"F":3,"L":4,"n":5,"st":1}'
+    dialect, client, _ = connected("/market/stream", "btcusdt@ticker", "btcusdt@miniTicker")
+    payload = b'{"stream":"btcusdt@ticker","data":' + ticker + b"}"
+    dialect.take_raw([("linear", payload)], [])
+    mini = b'{"e":"24hrMiniTicker","E":7,"s":"BTCUSDT","ps":"BTCUSDT","c":"1.0","o":"2.0","h":"4.10","l":"1.0",'
+    mini += b'"v":"9","q":"9.9","st":1}'
+    assert client.take() == [payload, b'{"stream":"btcusdt@miniTicker","data":' + mini + b"}"]
+
+
 def test_klines_are_the_collectors_and_have_no_field_that_is_not_known():
     """Open until closed, a correction again; f, L, V and Q are left out."""
     dialect, client, received = connected("/stream", "btcusdt@kline_1m")
