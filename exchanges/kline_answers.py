@@ -31,6 +31,11 @@ class Span:
         """How long the exchange's answer may be kept: for ever where none of its candles changes any more."""
         return FOR_EVER if interval.window_end(self.last_ms) + SETTLED_MS <= now_ms else OPEN_KEPT_S
 
+    def sharing(self, now_ms: int, interval: Interval) -> tuple[float, int]:
+        """`keep_s` and `epoch` of model.market_api.Upstream.fetch."""
+        keep_s = self.kept_s(now_ms, interval)
+        return keep_s, 0 if keep_s == FOR_EVER else self.open_ms
+
 
 def span_of(
     interval: Interval,

@@ -23,7 +23,7 @@ KEPT_BYTES = 32 * 1024 * 1024  # of answers; the largest, all instruments of a m
 REFUSED_S = 5.0  # how long a refusal is kept: a client that repeats a wrong request is answered here
 ENTRY_BYTES = 500  # of an answer beside its body
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
+Key = tuple[str, tuple[tuple[str, str], ...], int]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class SharedUpstream:
         self.sent = self.shared = self.from_kept = 0
         """Requests sent, those that joined one under way, and those answered by a kept answer."""
 
-    async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1) -> ApiAnswer:
+    async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1, epoch: int = 0) -> ApiAnswer:
         """Return the exchange's answer; see model.market_api.Upstream."""
-        key: Key = request.path, tuple(sorted(request.query.items()))
+        key: Key = request.path, tuple(sorted(request.query.items())), epoch
         if kept := self._kept_answer(key):
             self.from_kept += 1
             return kept

@@ -36,8 +36,13 @@ class ApiAnswer:
 class Upstream(Protocol):
     """The exchange's REST API for requests that are passed on: within the process's limits, equal ones sent once."""
 
-    def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1) -> Awaitable[ApiAnswer]:
+    def fetch(
+        self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1, epoch: int = 0
+    ) -> Awaitable[ApiAnswer]:
         """Return the exchange's answer as it is, refusals too; a good one is kept for `keep_s` for equal requests.
+
+        Equal are those of one `epoch`: of klines, the start of the open one. Who asks when it has closed never gets an
+        answer that was asked for before.
 
         Where the exchange cannot be asked now (unreachable, limited, banned), raises HistoryError.
         """

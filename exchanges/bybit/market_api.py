@@ -142,15 +142,17 @@ class BybitMarketApi:
     # -- passed on ----------------------------------------------------------------------------------------------------
 
     async def _passed_on(self, name: str, request: ApiRequest) -> ApiAnswer:
-        keep_s = self._kline_kept_s(request.query) if name in KLINES else KEPT_S.get(name, OTHERS_KEPT_S)
-        return await self._options.upstream.fetch(request, keep_s=keep_s)
+        keep_s, epoch = KEPT_S.get(name, OTHERS_KEPT_S), 0
+        if name in KLINES:
+            keep_s, epoch = self._kline_sharing(request.query)
+        return await self._options.upstream.fetch(request, keep_s=keep_s, epoch=epoch)
 
-    def _kline_kept_s(self, query: Mapping[str, str]) -> float:
+    def _kline_sharing(self, query: Mapping[str, str]) -> tuple[float, int]:
         if (asked := KlineQuery.of(query)) is None:
-            return OPEN_KEPT_S
+            return OPEN_KEPT_S, 0
         interval, now_ms = parse_interval(step_name(asked.step_ms)), self._options.now_ms()
         span = span_of(interval, now_ms, asked.limit, asked.start_ms, asked.end_ms, is_forward=asked.is_forward)
-        return span.kept_s(now_ms, interval) if span else OPEN_KEPT_S
+        return span.sharing(now_ms, interval) if span else (OPEN_KEPT_S, interval.window_start(now_ms))
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

@@ -200,16 +200,17 @@ class OkxMarketApi:
     # -- passed on ----------------------------------------------------------------------------------------------------
 
     async def _passed_on(self, request: ApiRequest) -> ApiAnswer:
-        is_candles = request.path in (CANDLES, HISTORY_CANDLES)
-        keep_s = self._candles_kept_s(request.query) if is_candles else KEPT_S.get(request.path, OTHERS_KEPT_S)
-        return await self._options.upstream.fetch(request, keep_s=keep_s)
+        keep_s, epoch = KEPT_S.get(request.path, OTHERS_KEPT_S), 0
+        if request.path in (CANDLES, HISTORY_CANDLES):
+            keep_s, epoch = self._candles_sharing(request.query)
+        return await self._options.upstream.fetch(request, keep_s=keep_s, epoch=epoch)
 
-    def _candles_kept_s(self, query: Mapping[str, str]) -> float:
+    def _candles_sharing(self, query: Mapping[str, str]) -> tuple[float, int]:
         if (asked := CandleQuery.of(query)) is None:
-            return OPEN_KEPT_S
+            return OPEN_KEPT_S, 0
         now_ms = self._options.now_ms()
         span = span_of(asked.interval, now_ms, asked.limit, asked.start_ms, asked.end_ms)
-        return span.kept_s(now_ms, asked.interval) if span else OPEN_KEPT_S
+        return span.sharing(now_ms, asked.interval) if span else (OPEN_KEPT_S, asked.interval.window_start(now_ms))
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

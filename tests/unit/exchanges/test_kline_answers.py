@@ -24,7 +24,7 @@ def minute(number, complete=True):
 class Nowhere:
     """An Upstream that is never asked."""
 
-    def fetch(self, request, *, keep_s=0.0, weight=1):
+    def fetch(self, request, *, keep_s=0.0, weight=1, epoch=0):
         raise AssertionError
 
 

@@ -67,6 +67,23 @@ def test_equal_requests_that_come_together_are_one():
     assert (upstream.sent, upstream.shared) == (1, 9)
 
 
+def test_requests_of_another_epoch_are_others():
+    """Who asks for klines when one has just closed is not given an answer in which it is open, kept or under way."""
+    free = threading.Event()
+    site = Site(b"[]", free)
+    upstream = upstream_of(site)
+    request = ApiRequest("/klines")
+
+    async def ask_twice():
+        threading.Timer(0.05, free.set).start()
+        await asyncio.gather(*(upstream.fetch(request, keep_s=9.0, epoch=epoch) for epoch in (60, 120)))
+        await upstream.fetch(request, keep_s=9.0, epoch=120)
+
+    asyncio.run(ask_twice())
+    upstream.stop()
+    assert (upstream.sent, upstream.from_kept) == (2, 1)
+
+
 def test_a_client_that_leaves_costs_the_others_nothing():
     free = threading.Event()
     upstream = upstream_of(Site(b"[]", free))

@@ -32,7 +32,7 @@ class Exchange:
         self.asked: list[tuple[ApiRequest, float]] = []
         self.fails = False
 
-    async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1) -> ApiAnswer:
+    async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1, epoch: int = 0) -> ApiAnswer:
         self.asked.append((request, keep_s))
         if self.fails:
             raise HistoryError("the exchange is away")
