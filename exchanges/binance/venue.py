@@ -4,6 +4,7 @@ import threading
 from types import MappingProxyType
 
 from exchanges.binance.dialect.dialect import BinanceDialect
+from exchanges.binance.market_api import BinanceMarketApi, passage
 from exchanges.binance.markets import MARKETS
 from exchanges.binance.protocol import TRADE_KEYS, BinanceProtocol
 from exchanges.binance.records import RECORDS, TICKER_NAMES, TRADE_NAMES
@@ -53,4 +54,6 @@ VENUE = Venue(
         "on which day its weeks begin",
     ),
     dialect=BinanceDialect,
+    market_api=BinanceMarketApi,
+    passage=passage,
 )
