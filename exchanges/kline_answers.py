@@ -4,9 +4,10 @@ The event loop's thread; the store is read on others. Closed klines are of the s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from model.intervals import MONTH, Interval, month_start, parse_interval
 from model.market_api import FOR_EVER, MarketApiOptions
@@ -62,19 +63,44 @@ def span_of(
         first_ms = max(first_ms, _later(interval, last_ms, 1 - limit))
     if first_ms > last_ms:
         return None
-    return Span(first_ms, last_ms, _number(interval, last_ms) - _number(interval, first_ms) + 1, open_ms)
+    return Span(first_ms, last_ms, _count(interval, first_ms, last_ms), open_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Text of rows, commas between them, and whether all of them were collected: else some are the exchange's."""
+
+    text: str
+    is_collected: bool = True
+
+
+Older = Callable[[str, str, Interval, int, int], Awaitable[str | None]]
+"""Reads the exchange's closed candles of a market, a symbol and an interval with first_ms <= start < end_ms: rows in
+the order that is asked for, without a hole before `end_ms`; None where that is not so. Raises HistoryError."""
+
+
+async def no_older(_market: str, _symbol: str, _interval: Interval, _first_ms: int, _end_ms: int) -> None:
+    """Read nothing: the Older of an exchange whose candles are only passed on."""
 
 
 class KlineAnswers:
     """Text of rows of klines. `form` is one row, as model.ports.CandleStore.rows takes it; `open_form` that of an open
-    kline, where it is another.
+    kline, where it is another. `older` reads what closed before the collection began.
     """
 
-    def __init__(self, options: MarketApiOptions, form: Sequence[str], open_form: Sequence[str] = ()) -> None:
+    def __init__(
+        self, options: MarketApiOptions, form: Sequence[str], open_form: Sequence[str] = (), older: Older = no_older
+    ) -> None:
         self._options, self._form, self._open_form = options, tuple(form), tuple(open_form or form)
+        self._older = older
         self._intervals = {each.step_ms: each for each in map(parse_interval, options.intervals)}
 
-    async def rows(
+    async def rows(self, *asked: Any, **order: Any) -> str | None:
+        """Return the text of `joined`."""
+        found = await self.joined(*asked, **order)
+        return None if found is None else found.text
+
+    async def joined(
         self,
         market: str,
         symbol: str,
@@ -85,8 +111,11 @@ class KlineAnswers:
         *,
         is_forward: bool = False,
         newest_first: bool = False,
-    ) -> str | None:
-        """Return the rows of `span_of`, commas between them; None where not all of them were collected whole."""
+    ) -> Rows | None:
+        """Return the rows of `span_of`; None where not all of them are known whole, and the request is to be passed on.
+
+        Raises HistoryError.
+        """
         options, interval = self._options, self._intervals.get(step_ms)
         if interval is None or symbol not in options.symbols(market):
             return None
@@ -101,29 +130,36 @@ class KlineAnswers:
             if kline is None or not kline.complete:
                 return None
             if kline.timestamp == span.open_ms:
-                rows = (self._row(kline), closed) if newest_first else (closed, self._row(kline))
-                return ",".join(filter(None, rows))
+                texts = (self._row(kline), closed.text) if newest_first else (closed.text, self._row(kline))
+                return Rows(",".join(filter(None, texts)), closed.is_collected)
             if kline.timestamp < span.open_ms:
                 return None
         return None  # twice the next one had begun meanwhile
 
-    async def _closed(self, market: str, symbol: str, interval: Interval, span: Span, newest_first: bool) -> str | None:
+    async def _closed(
+        self, market: str, symbol: str, interval: Interval, span: Span, newest_first: bool
+    ) -> Rows | None:
         """The rows of the span that are closed; the one that closes just now is waited for."""
         options = self._options
         end_ms = min(interval.window_end(span.last_ms), span.open_ms)
         expected = span.count - (span.last_ms == span.open_ms)
         if not expected:
-            return ""
+            return Rows("")
         found = await self._read(market, symbol, interval.step_ms, span.first_ms, end_ms, newest_first)
-        if found is None:
-            return None
         last_ms = interval.window_start(end_ms - 1)
         is_closing = end_ms == span.open_ms and options.now_ms() - end_ms < JUST_CLOSED_MS
-        if found.count == expected - 1 and is_closing and (not found.count or found.last_ms < last_ms):
+        if found and is_closing and (not found.count or found.last_ms < last_ms):
             if options.live is None or not await options.live.closed(market, symbol, interval.step_ms, last_ms):
                 return None
             found = await self._read(market, symbol, interval.step_ms, span.first_ms, end_ms, newest_first)
-        return found.text if found and found.count == found.complete == expected else None
+        if not found or not found.count == found.complete == _count(interval, found.first_ms, last_ms):
+            return None
+        if found.count == expected:
+            return Rows(found.text)
+        older = await self._older(market, symbol, interval, span.first_ms, found.first_ms)
+        if not older:
+            return None
+        return Rows(",".join((found.text, older) if newest_first else (older, found.text)), is_collected=False)
 
     async def _read(
         self, market: str, symbol: str, step_ms: int, first_ms: int, end_ms: int, newest_first: bool
@@ -152,9 +188,20 @@ def _later(interval: Interval, start_ms: int, windows: int) -> int:
     return month_start(start_ms, windows) if interval.step_ms == MONTH else start_ms + windows * interval.step_ms
 
 
-def _number(interval: Interval, start_ms: int) -> int:
+def number_of(interval: Interval, start_ms: int) -> int:
     """The number of a window, one more for each that follows."""
     if interval.step_ms != MONTH:
-        return start_ms // interval.step_ms
+        return (start_ms - interval.anchor_ms) // interval.step_ms
     moment = datetime.fromtimestamp(start_ms / 1000, UTC)
-    return moment.year * 12 + moment.month
+    return moment.year * 12 + moment.month - 1
+
+
+def start_of_number(interval: Interval, number: int) -> int:
+    """The start of the window of a number."""
+    if interval.step_ms != MONTH:
+        return interval.anchor_ms + number * interval.step_ms
+    return int(datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def _count(interval: Interval, first_ms: int, last_ms: int) -> int:
+    return number_of(interval, last_ms) - number_of(interval, first_ms) + 1

@@ -4,9 +4,11 @@ Implements model/market_api.py. The event loop's thread. A wrong request is pass
 words. What needs a key is refused here.
 """
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
@@ -15,12 +17,12 @@ from exchanges.bybit.client.limits import limits_of
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.rest import sort_answer, sort_status
 from exchanges.contract import Endpoints
-from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, span_of
+from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, number_of, span_of, start_of_number
 from exchanges.rest_client import Budget, RestClient
 from exchanges.retries import CLIENTS
 from exchanges.upstream import Passage, PassageOf
-from model.intervals import parse_interval, step_name
-from model.market_api import ApiAnswer, ApiRequest, MarketApiOptions
+from model.intervals import Interval, parse_interval, step_name
+from model.market_api import FOR_EVER, ApiAnswer, ApiRequest, MarketApiOptions
 from model.ports import HistoryError
 
 PREFIX, MARKET = "/v5/", "/v5/market/"
@@ -85,7 +87,7 @@ class BybitMarketApi:
     def __init__(self, options: MarketApiOptions) -> None:
         self._options = options
         self.paths = frozenset({PREFIX})
-        self._klines = KlineAnswers(options, KLINE_ROW)
+        self._klines = KlineAnswers(options, KLINE_ROW, older=self._older)
 
     async def answer(self, request: ApiRequest) -> ApiAnswer:
         """Answer a request from what was collected, or pass it on."""
@@ -125,7 +127,7 @@ class BybitMarketApi:
         asked = KlineQuery.of(query)
         if asked is None or not query.keys() <= PARAMETERS:
             return None
-        rows = await self._klines.rows(
+        rows = await self._klines.joined(
             asked.category,
             asked.symbol,
             asked.step_ms,
@@ -137,7 +139,33 @@ class BybitMarketApi:
         )
         if rows is None:
             return None
-        return self._enveloped(f'{{"symbol":"{asked.symbol}","category":"{asked.category}","list":[{rows}]}}')
+        result = f'{{"symbol":"{asked.symbol}","category":"{asked.category}","list":[{rows.text}]}}'
+        return self._enveloped(result, "store" if rows.is_collected else "exchange")
+
+    async def _older(self, market: str, symbol: str, interval: Interval, first_ms: int, end_ms: int) -> str | None:
+        """Rows of closed candles, newest first, of pages that all requests have in common and are kept for ever."""
+        first, end = number_of(interval, first_ms), number_of(interval, end_ms)
+        numbers = range(end - 1 - (end - 1) % KLINE_MOST, first - KLINE_MOST, -KLINE_MOST)
+        pages = await asyncio.gather(*(self._page(market, symbol, interval, number, end) for number in numbers))
+        rows: list[msgspec.Raw] = []
+        for page_first, page in zip(numbers, pages, strict=True):
+            rows += page[: max(0, min(page_first + KLINE_MOST, end) - max(first, page_first))]
+        if not rows or _start_of(rows[0]) != start_of_number(interval, end - 1):
+            return None
+        is_whole = _start_of(rows[-1]) == start_of_number(interval, end - len(rows))
+        return b",".join(map(bytes, rows)).decode() if is_whole else None
+
+    async def _page(self, market: str, symbol: str, interval: Interval, first: int, end: int) -> list[msgspec.Raw]:
+        """The rows of the candles that have these numbers, newest first."""
+        start_ms = start_of_number(interval, first)
+        end_ms = start_of_number(interval, min(first + KLINE_MOST, end)) - 1
+        query = {"category": market, "symbol": symbol, "interval": INTERVALS[interval.step_ms]}
+        query |= {"start": str(start_ms), "end": str(end_ms), "limit": str(KLINE_MOST)}
+        answer = await self._options.upstream.fetch(ApiRequest(f"{MARKET}kline", query), keep_s=FOR_EVER)
+        try:
+            return _decode_page(answer.body).result.list
+        except (msgspec.DecodeError, ValueError):
+            return []
 
     # -- passed on ----------------------------------------------------------------------------------------------------
 
@@ -156,15 +184,30 @@ class BybitMarketApi:
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def _enveloped(self, result: str) -> ApiAnswer:
+    def _enveloped(self, result: str, source: Literal["store", "exchange"] = "store") -> ApiAnswer:
         text = f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{self._options.now_ms()}}}'
-        return ApiAnswer(text.encode(), "store")
+        return ApiAnswer(text.encode(), source)
 
     def _error(
         self, status: int, code: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})
     ) -> ApiAnswer:
         body = {"retCode": code, "retMsg": reason[:REASON_LENGTH], "result": {}, "retExtInfo": {}}
         return ApiAnswer(_text({**body, "time": self._options.now_ms()}), "store", status, headers)
+
+
+class _Page(msgspec.Struct):
+    list: list[msgspec.Raw]
+
+
+class _PageAnswer(msgspec.Struct):
+    result: _Page
+
+
+_decode_page = msgspec.json.Decoder(_PageAnswer).decode
+
+
+def _start_of(row: msgspec.Raw) -> int:
+    return int(msgspec.json.decode(row)[0])
 
 
 class KlineQuery(msgspec.Struct, frozen=True):
