@@ -57,7 +57,7 @@ class Store:
 class Live:
     """LiveKlines."""
 
-    async def open_kline(self, _market: str, symbol: str, step_ms: int) -> Kline:
+    async def open_kline(self, _market: str, symbol: str, step_ms: int, _start_ms: int) -> Kline:
         return kline(symbol=symbol, interval=step_ms, timestamp=OPEN)
 
     async def closed(self, *_key: object) -> bool:
