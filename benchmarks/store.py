@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from benchmarks.report import Section, as_markdown, save, table, today
 from consumers.store import schema
@@ -145,8 +144,8 @@ def layouts(folder: Path, rows: int) -> Section:
     head = ["", *found]
     lines = [[label, *(values[label] for values in found.values())] for label in next(iter(found.values()))]
     text = (
-        f"{rows:,} rows each, in SQLite {sqlite3.sqlite_version}; the statements of the store but for the layout. Cold: "
-        "the file is not in the page cache. Clean-up: the oldest tenth of the time, 1,000 rows a transaction at most."
+        f"{rows:,} rows each, in SQLite {sqlite3.sqlite_version}; the store's own statements. Cold: not in the page "
+        "cache. Clean-up: the oldest tenth of the time, 1,000 rows a transaction at most."
     )
     return Section("Layouts", f"{text}\n\n{table(head, lines)}", found)
 
@@ -168,7 +167,7 @@ def measure_layout(path: Path, rows: int, key: str) -> dict[str, str]:
         warm = [_answer_ms(path, number, end_ms, is_cold=False) for number in range(ANSWERS)]
         cold = [_answer_ms(path, number, end_ms, is_cold=True) for number in range(COLD_ANSWERS)]
         before_ms = BEGIN_MS + (end_ms - BEGIN_MS) // 10
-        connection.execute(f"PRAGMA wal_autocheckpoint = {schema.CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
         steps = list(_clean(connection, key, before_ms))
     path.unlink()
     return {
@@ -209,7 +208,7 @@ def _answer_ms(path: Path, number: int, end_ms: int, *, is_cold: bool) -> float:
         (text,) = connection.execute(
             """WITH RECURSIVE this(id) AS (SELECT id FROM series WHERE symbol = ? AND step_ms = 60000),
               starts(at) AS (SELECT ? UNION ALL SELECT at - 60000 FROM starts LIMIT 1000)
-            SELECT group_concat(printf('["%s","%s","%s","%s","%s","%s"]', start_ms, open, high, low, close, volume), ',')
+            SELECT group_concat(printf('["%s","%s","%s","%s","%s"]', start_ms, open, high, low, close), ',')
             FROM starts CROSS JOIN klines WHERE series = (SELECT id FROM this) AND start_ms = at""",
             (SYMBOL_OF.format(number * 7 % SYMBOLS), end_ms - MINUTE_MS),
         ).fetchone()
@@ -261,6 +260,8 @@ def large_file(folder: Path, rows: int) -> Section:
     lines.append(("7,200 klines, the first time, not in the page cache, ms", f"{first_ms:.1f}"))
     written_ms = [_deliver(store, boundary_of(end_ms, number)) for number in range(2, 22)]
     lines.append(("7,200 klines of a boundary, ms", _spread(written_ms)))
+    checkpoint_ms = _timed(checkpoint, path)
+    lines.append(("the log of those 21 to its places in the file, between boundaries, ms", f"{checkpoint_ms:.0f}"))
     with lateness() as late_ms:
         for number in range(22, 42):
             _deliver(store, boundary_of(end_ms, number))
@@ -274,22 +275,30 @@ def large_file(folder: Path, rows: int) -> Section:
 
     read = store.reader
     asked = [("linear", SYMBOL_OF.format(number * 7 % SYMBOLS), MINUTE_MS) for number in range(ANSWERS)]
-    span = {"end_ms": end_ms, "limit": ANSWER}
-    lines.append(
-        ("1,000 klines as text, ms", _spread([_timed(lambda s=s: read.rows(*s, KLINE_FORM, **span)) for s in asked]))
-    )
-    lines.append(("1,000 klines as objects, ms", _spread([_timed(lambda s=s: read.klines(*s, **span)) for s in asked])))
-    middle = {"end_ms": (BEGIN_MS + end_ms) // 2 // MINUTE_MS * MINUTE_MS, "limit": ANSWER}
-    cold = [_timed(lambda s=s: read.rows(*s, KLINE_FORM, **middle), forget_first=path) for s in asked[:COLD_ANSWERS]]
-    lines.append(("1,000 klines as text, not in the page cache, ms", _spread(cold)))
+    middle_ms = (BEGIN_MS + end_ms) // 2 // MINUTE_MS * MINUTE_MS
+
+    def text(of: tuple[str, str, int], until_ms: int = end_ms) -> object:
+        return read.rows(*of, form=KLINE_FORM, end_ms=until_ms, limit=ANSWER)
+
+    def objects(of: tuple[str, str, int]) -> object:
+        return read.klines(*of, end_ms=end_ms, limit=ANSWER)
+
+    lines.append(("1,000 klines as text, ms", _spread([_timed(text, of) for of in asked])))
+    lines.append(("1,000 klines as objects, ms", _spread([_timed(objects, of) for of in asked])))
+    cold_ms = []
+    for of in asked[:COLD_ANSWERS]:
+        forget(path)
+        cold_ms.append(_timed(text, of, middle_ms))
+    lines.append(("1,000 klines as text, not in the page cache, ms", _spread(cold_ms)))
     lines.append(("all series with their ends, ms", _spread([_timed(read.series) for _ in range(5)])))
-    if len(read.klines(*asked[0], **span)) != ANSWER:
+    if len(read.klines(*asked[0], end_ms=end_ms, limit=ANSWER)) != ANSWER:
         problems.append("an answer is not whole")
 
     lines += clean_up(store, path, end_ms, problems)
     store.stop()
-    text = f"{SYMBOLS} symbols in {len(STEPS_MS)} intervals, {(end_ms - BEGIN_MS) / DAY_MS:.1f} days; median (least to most)."
-    return Section("A large file", f"{text}\n\n{table(HEAD, lines)}", dict(lines), problems)
+    days = (end_ms - BEGIN_MS) / DAY_MS
+    about = f"{SYMBOLS} symbols in {len(STEPS_MS)} intervals, {days:.1f} days; median (least to most)."
+    return Section("A large file", f"{about}\n\n{table(HEAD, lines)}", dict(lines), problems)
 
 
 def clean_up(store: StoreConsumer, path: Path, end_ms: int, problems: list[str]) -> list[tuple[str, str]]:
@@ -345,6 +354,12 @@ def _deliver(store: StoreConsumer, envelopes: list[Envelope]) -> float:
     return (time.perf_counter() - begun_s) * 1000
 
 
+def checkpoint(path: Path) -> None:
+    """Do what the store does when nothing is written for some seconds."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
 # -- measuring ------------------------------------------------------------------------------------------------
 
 
@@ -375,11 +390,9 @@ def lateness() -> Iterator[list[float]]:
     thread.join()
 
 
-def _timed(act: Callable[[], Any], forget_first: Path | None = None) -> float:
-    if forget_first is not None:
-        forget(forget_first)
+def _timed(act: Callable[..., object], *arguments: object) -> float:
     begun_s = time.perf_counter()
-    act()
+    act(*arguments)
     return (time.perf_counter() - begun_s) * 1000
 
 

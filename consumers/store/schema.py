@@ -14,7 +14,6 @@ VERSION = 1
 APPLICATION_ID = 0x4B4C4E53  # "KLNS", in the header of the file
 BUSY_S = 1.0  # another process may hold the write lock for so long; then the batch is tried again later
 CACHE_KB = 8_000  # the ends of some 2,000 series
-CHECKPOINT_PAGES = 4_000  # 16 MB of log before they go to their places: a page is written once for many klines
 LOG_BYTES = 64 * 1024 * 1024  # the log is cut to this when it is empty again
 SIDE_FILES = ("", "-wal", "-shm")
 
@@ -69,7 +68,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite with zeros what is deleted
         connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for it: consumers.store.checkpoint
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if not _value(connection, "user_version"):
             _make_tables(connection)

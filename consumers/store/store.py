@@ -18,6 +18,7 @@ import structlog
 
 from consumers.base import BaseConsumer
 from consumers.health import FailureLog
+from consumers.store.checkpoint import Checkpoint
 from consumers.store.cleaning import Cleaning
 from consumers.store.reader import KlineReader
 from consumers.store.schema import StoreInUseError, is_about_the_data, is_damaged, open_writer, set_aside
@@ -64,6 +65,7 @@ class StoreConsumer(BaseConsumer):
         self._waiting_bytes = 0
         self._retry_at_s = float("-inf")
         self._cleaning = Cleaning(options.days, options.max_gb)
+        self._checkpoint = Checkpoint()
         self._failures = FailureLog("store")
         self._logger = ThrottledLogger(log)
         self._klines = self._records = self._refused = self._dropped = self._set_aside = 0
@@ -97,7 +99,7 @@ class StoreConsumer(BaseConsumer):
         elif self.reader.damage is not None:
             self._failed(self.reader.damage)
         else:
-            self._guarded(self._clean)
+            self._guarded(self._tidy)
 
     def stop(self) -> None:
         """Write what waits, once more, and close the file."""
@@ -150,6 +152,7 @@ class StoreConsumer(BaseConsumer):
         connection.execute("COMMIT")
         for _ in range(taken):
             self._waiting_bytes -= self._waiting.popleft().size
+        self._checkpoint.wrote(records, self._clock())
         self._klines += written["klines"]
         self._records += written["journal"]
         if written["klines"]:
@@ -190,10 +193,14 @@ class StoreConsumer(BaseConsumer):
             self._dropped += entry.records
             self._logger.warning("store_overflow", dropped=self._dropped)
 
-    def _clean(self, connection: sqlite3.Connection) -> None:
-        until_s = self._clock() + CLEAN_SLICE_S
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Remove some of what is over its limits, and write the log to the file, where that is due."""
+        until_s, before = self._clock() + CLEAN_SLICE_S, self._cleaning.removed
         while self._cleaning.step(connection, self._clock(), now_ms()) and self._clock() < until_s:
             pass
+        if removed := self._cleaning.removed - before:
+            self._checkpoint.wrote(removed, self._clock())
+        self._checkpoint.step(connection, self._clock())
 
     # -- the file --------------------------------------------------------------------------------------
 
@@ -208,6 +215,7 @@ class StoreConsumer(BaseConsumer):
             self._connection = open_writer(self._options.path)
         self._inode = os.stat(self._options.path).st_ino
         self._cleaning.forget()
+        self._checkpoint.begin(self._clock())
         self.reader.open()
 
     def _begin_anew(self, error: Exception) -> None:
