@@ -1,7 +1,12 @@
-"""Redis publishers that are always ended."""
+"""Redis publishers that are always ended, and a small disk."""
 
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +30,18 @@ def publisher() -> Iterator[Callable[..., RedisPublisher]]:
     for one in started:
         one.begin_stop(time.monotonic() + 2)
         one.join(time.monotonic() + 4)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of one megabyte; mounting needs rights that a user hardly has."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("only root mounts a small file system")
+    disk = Path(tempfile.mkdtemp(prefix="small-disk-"))  # not below tmp_path, which must go whatever happens
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
+        disk.rmdir()
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+    disk.rmdir()

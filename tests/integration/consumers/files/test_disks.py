@@ -1,15 +1,10 @@
 """A disk that is full, or slow: it costs the output that writes there, is counted, and heals."""
 
-import contextlib
 import gzip
 import json
 import os
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +15,7 @@ from consumers.files.parquet import ParquetOptions
 from consumers.files.recorder import RawRecorder, RecorderOptions
 from consumers.manager import ConsumerManager, ConsumerOptions
 from model.envelope import Envelope
+from tests.support.disks import fill
 from tests.support.klines import klines
 from tests.support.waiting import wait_until
 
@@ -36,21 +32,6 @@ class Beside(BaseConsumer):
         type(self).seen += 1
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of one megabyte; mounting needs rights that a user hardly has."""
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root mounts a small file system")
-    disk = Path(tempfile.mkdtemp(prefix="small-disk-"))  # not below tmp_path, which must go whatever happens
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
-        disk.rmdir()
-        pytest.skip("mounting is not allowed here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-    disk.rmdir()
-
-
 @pytest.fixture(autouse=True)
 def beside():
     """Count what another output has."""
@@ -58,15 +39,6 @@ def beside():
     ConsumerManager.register_consumer("beside", Beside)
     yield
     ConsumerManager.registered.clear()
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room; returns the file to remove."""
-    filler = disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while file.write(b"x" * 4096):
-            pass
-    return filler
 
 
 def noise(number: int) -> Envelope:
