@@ -84,7 +84,7 @@ help:  ## these lines
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-.venv/.installed-test: tests/requirements.txt tests/requirements-ccxt.txt requirements-client.txt requirements-parquet.txt requirements-alerts.txt .venv/.installed
+.venv/.installed-test: tests/requirements.txt tests/requirements-ccxt.txt tests/requirements-notebook.txt requirements-client.txt requirements-parquet.txt requirements-alerts.txt .venv/.installed
 	@echo "installing tests/requirements.txt into .venv (about half a minute) ..."
 	@$(PIP_INSTALL) -r tests/requirements.txt
 	@$(PIP_INSTALL) --no-deps -r tests/requirements-ccxt.txt

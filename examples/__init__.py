@@ -1,1 +1,1 @@
-"""Short programs with the Bybit client, checked by `mypy --strict` and run by tests."""
+"""Short programs, one for each thing that README promises; tests run every one of them."""

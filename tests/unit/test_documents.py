@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 DOCUMENTS = [
     path
-    for folder in (".", "docs", "tests", "consumers", "benchmarks", "exchanges/bybit/client")
+    for folder in (".", "docs", "tests", "consumers", "benchmarks", "examples", "exchanges/bybit/client")
     for path in sorted((ROOT / folder).glob("*.md"))
     if path.name != "CHANGELOG.md"  # which is about what was
 ]
