@@ -381,6 +381,7 @@ class Collector:
                 self.served.awaited,
             ),
         )
+        self.served.dialect = options.consumers.websocket.dialect
         return OutputService(options, events=self.events)
 
     def _contract_size(self, market: str, symbol: str) -> Decimal | None:

@@ -15,6 +15,7 @@ from consumers.web.http import Routes
 from exchanges.contract import Venue
 from exchanges.rest import ExchangeRest
 from exchanges.upstream import PassageOf, SharedUpstream
+from model.dialect import Dialect
 from model.market_api import MarketApiOptions
 from model.ports import CandleStore, ContractSizes
 
@@ -42,6 +43,7 @@ class ServedExchange:
         self._symbols: Mapping[str, Collection[str]] = {}
         self.awaited = AwaitedKlines(lambda: collector.store)
         self.upstream = SharedUpstream(self._passage_of(venue))
+        self.dialect: Dialect | None = None  # of the web server; what it keeps of books and tickers is answered too
         self._api: ExchangeApi | None = None
         if venue.market_api and self._settings.market_api:
             options = MarketApiOptions(
@@ -51,6 +53,7 @@ class ServedExchange:
                 markets=self._settings.markets,
                 intervals=self._settings.kline_intervals if self._settings.enable_klines_stream else (),
                 symbols=self.symbols,
+                latest=lambda market, topic: self.dialect.latest(market, topic) if self.dialect else None,
                 contract_sizes=contract_sizes,
                 now_ms=lambda: collector.rest.clock.now_ms(),
             )

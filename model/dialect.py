@@ -95,6 +95,9 @@ class Dialect(Protocol):
     def unauthorized(self, connection_id: str) -> str:
         """Return the answer to a wrong login."""
 
+    def latest(self, market: str, topic: str) -> bytes | None:
+        """Return the newest message of state of a topic, a whole book or ticker; None where it is not kept."""
+
     def topic_of(self, payload: bytes) -> str:
         """Return the topic that a raw payload belongs to, "" where it has none."""
 

@@ -53,7 +53,7 @@ class Served:
                 made.append(connect(f"{self.sim.ws_base}{path}"))
             return bool(made)
 
-        wait_until(is_connected, poll_s=0.2)
+        wait_until(is_connected, poll_s=1.2)  # one that is refused counts too
         return connect(f"ws://127.0.0.1:{self.port}{path}"), made[0]
 
 
@@ -199,6 +199,19 @@ def test_ccxt_reads_rest_from_the_same_address(served, symbol):
         made.public_get_market_ticker({"instId": "NONE-USDT"})
     with pytest.raises(ccxt.ExchangeError, match="without an account"):
         made.fetch(f"http://127.0.0.1:{served.port}/api/v5/account/balance")
+
+
+@pytest.mark.parametrize("own", SYMBOLS.values())
+def test_books_and_tickers_are_the_streams(served, own):
+    """As the exchange answers at about the same time: the same fields, no more levels than asked for."""
+    for path, query in (("books", {"sz": 40}), ("books", {}), ("ticker", {})):
+        here, there = (ask(f"/api/v5/market/{path}", instId=own, **query) for ask in (served.get, served.sim.get))
+        (mine,), (theirs,) = here.json()["data"], there.json()["data"]
+        assert here.headers["X-Collector"] == "store"
+        assert list(mine) == list(theirs)
+        assert abs(int(mine["ts"]) - int(theirs["ts"])) < 3_000
+        sides = [side for side in ("asks", "bids") if side in mine]
+        assert [len(mine[side]) for side in sides] == [len(theirs[side]) for side in sides]
 
 
 @pytest.mark.parametrize("own", SYMBOLS.values())

@@ -64,6 +64,9 @@ class BinanceDialect:
             forms[key] = Form(stream, name, is_combined)
         return key
 
+    def latest(self, market: str, topic: str) -> bytes | None:  # noqa: ARG002 - none is kept
+        return None
+
     def first_message(self, stream: Stream, name: str, *, is_combined: bool) -> bytes | None:
         """Return the state that a new subscriber begins with: that of an open kline; None where there is none."""
         kline = self._open.get(stream.market, stream.topic)

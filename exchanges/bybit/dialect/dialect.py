@@ -94,6 +94,10 @@ class BybitDialect:
             return False
         return KINDS.get(kind) in self.options.kinds and rest in self.options.symbols(market)
 
+    def latest(self, market: str, topic: str) -> bytes | None:
+        state = self._states.get((market, topic))
+        return state.snapshot() if state else None
+
     def first_message(self, market: str, topic: str) -> bytes | None:
         """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
         state = self._states.get((market, topic))

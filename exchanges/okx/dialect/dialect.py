@@ -101,13 +101,17 @@ class OkxDialect:
         """Return whether a client may subscribe to a channel of a symbol."""
         return channel in self._channels and self._market_of(symbol) is not None
 
-    def first_message(self, _market: str, topic: str) -> bytes | None:
-        """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
+    def latest(self, market: str, topic: str) -> bytes | None:  # noqa: ARG002 - instruments have names of their own
         channel, _, symbol = topic.partition(":")
         if channel == TICKERS:
             return self._tickers.get(topic)
-        if channel in LEVELS:
-            return self._first_of_book(channel, symbol)
+        return self._first_of_book(channel, symbol) if channel in LEVELS else None
+
+    def first_message(self, topic: str) -> bytes | None:
+        """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
+        channel, _, symbol = topic.partition(":")
+        if channel == TICKERS or channel in LEVELS:
+            return self.latest(ALL_MARKETS, topic)
         kline = self._open.get(ALL_MARKETS, topic)
         market = self._market_of(symbol)
         return self._candle(topic, market, kline, is_closed=False) if kline and market else None
@@ -158,7 +162,7 @@ class OkxDialect:
 
     def _first_of_book(self, channel: str, symbol: str) -> bytes | None:
         book, arg = self._books.get(f"{self._book}:{symbol}"), Arg(channel, symbol)
-        if book is None:
+        if book is None or channel not in self._channels:
             return None
         if channel == BOOKS[400]:
             return book.snapshot(arg)
@@ -256,7 +260,7 @@ class OkxSession:
         self._client.subscribe(ALL_MARKETS, self._topics)
         for given, message, topic in done:
             self._answer(given, message)
-            if topic and (first := self._dialect.first_message(ALL_MARKETS, topic)):
+            if topic and (first := self._dialect.first_message(topic)):
                 self._client.send(first)
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_soon(self._work)

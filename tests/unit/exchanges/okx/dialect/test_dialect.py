@@ -236,6 +236,19 @@ def test_who_comes_late_begins_with_the_state(server):
     assert len(client.ask("subscribe", arg("books"))) == 2
 
 
+def test_the_newest_state_is_there_for_rest(server):
+    """Of books and tickers, where they are collected with so many levels."""
+    server.dialect.take_raw([("spot", SNAPSHOT), ("spot", TICKER), ("spot", TRADE)], [])
+    names = ("books", "books5", "tickers", "trades", "candle1m", "")
+    kept = {name for name in names if server.dialect.latest("spot", f"{name}:BTC-USDT")}
+    assert kept == {"books", "books5", "tickers"}
+    assert server.dialect.latest("spot", "tickers:BTC-USDT") == TICKER
+    few = OkxDialect(DialectOptions(**(OPTIONS | {"depth": 5})))
+    few.take_raw([("spot", SNAPSHOT.replace(b'"books"', b'"books5"').replace(b'"action":"snapshot",', b""))], [])
+    assert few.latest("spot", "books:BTC-USDT") is None
+    assert few.latest("spot", "books5:BTC-USDT") is not None
+
+
 @pytest.mark.parametrize(
     "broken", [UPDATE.replace(b'"11"', b'"?"'), b'{"arg":{"channel":"books","instId":"BTC-USDT"}}']
 )
