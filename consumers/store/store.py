@@ -71,12 +71,8 @@ class StoreConsumer(BaseConsumer):
         self._klines = self._records = self._refused = self._dropped = self._set_aside = 0
 
     def setup(self) -> None:
-        """Lock and open the file; StoreInUseError, StoreRefusedError, OSError or sqlite3.Error."""
-        try:
-            self._open()
-        except BaseException:
-            self._release()
-            raise
+        """Lock and open the file. Where that cannot be it is tried again and again, while a bounded part waits."""
+        self._guarded(lambda _: None)
 
     def deliver(self, envelopes: list[Envelope]) -> None:
         """Write a batch, and what waits before it."""
@@ -90,9 +86,11 @@ class StoreConsumer(BaseConsumer):
     def tick(self) -> None:
         """Try again what waits, look whether the file is still there, remove some of what is over its limits."""
         self._flush()
-        if self._connection is None or self._failures.error is not None:
-            return
-        if not self._is_there():
+        if self._waiting:
+            return  # the file does not work now
+        if self._connection is None:
+            self._guarded(lambda _: None)
+        elif not self._is_there():
             log.warning("store_file_gone", path=str(self._options.path), then="begun anew")
             self._close()
             self._guarded(lambda _: None)
@@ -175,14 +173,20 @@ class StoreConsumer(BaseConsumer):
         return True
 
     def _failed(self, error: Exception) -> None:
-        now_s = self._clock()
+        """Record a failure; a damaged file is set aside, and what waits goes to a new one."""
         if self._connection is not None:
             roll_back(self._connection)
         if is_damaged(error):
-            self._begin_anew(error)
-            return
-        self._retry_at_s = now_s + self._options.retry_s
-        self._failures.failed(error, now_s, waiting=len(self._waiting))
+            self._close()
+            try:
+                self._put_aside(error)
+            except OSError as refused:
+                error = refused
+            else:
+                return
+        self._retry_at_s = self._clock() + self._options.retry_s
+        sentence = f"The store does not work, and is tried again: {error}."
+        self._failures.failed(error, self._clock(), sentence=sentence, waiting=len(self._waiting))
         self.trouble = error
 
     def _bound(self) -> None:
@@ -217,16 +221,6 @@ class StoreConsumer(BaseConsumer):
         self._cleaning.forget()
         self._checkpoint.begin(self._clock())
         self.reader.open()
-
-    def _begin_anew(self, error: Exception) -> None:
-        """Set a damaged file aside, and go on with a new one; what waits goes there."""
-        self._close()
-        try:
-            self._put_aside(error)
-        except OSError as refused:
-            self._retry_at_s = self._clock() + self._options.retry_s
-            self._failures.failed(refused, self._clock(), waiting=len(self._waiting))
-            self.trouble = refused
 
     def _put_aside(self, error: Exception) -> None:
         path = self._options.path
