@@ -108,7 +108,14 @@ def schema(output: TextIO, settings: Settings | None = None) -> int:
         check_settings(settings, VENUES[settings.exchange])
     except ValueError as error:
         return exit_with_settings_error(error)
-    output.write(json.dumps(document(settings), indent=2) + "\n")
+    try:
+        output.write(json.dumps(document(settings), indent=2) + "\n")
+        output.flush()
+    except BrokenPipeError:  # `schema | head`
+        return int(Exit.ASKED)
+    except OSError as error:
+        sys.stderr.write(f"The schema is not written whole: {error.strerror}.\n")
+        return int(Exit.OUTPUT_UNREACHABLE)
     return int(Exit.ASKED)
 
 

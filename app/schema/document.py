@@ -1,10 +1,11 @@
 """The AsyncAPI document of one collector: its servers and channels by the settings, its messages by their types.
 
-Pure. Holds no password. What HTTP answers beside data (the page, /readyz, /metrics) is in the documents alone.
+Pure. Holds no password. What HTTP serves to people and probes (the page, /readyz, /metrics) is in the documents alone.
 """
 
 from app import VERSION
 from app.options import kinds_of
+from app.schema.http_api import http_channels, http_messages
 from app.schema.messages import Schema, envelope_name, event_names, of_channel, ref, schemas
 from app.schema.redis_keys import redis_keys
 from conf.settings import Settings
@@ -19,6 +20,7 @@ floats. A later version may add fields and events."""
 RAW = "A message of the exchange itself, byte for byte: its documentation has the fields."
 ANSWERS = {"Login": ["Notice"], "Request": ["Reply", "Pong"], "Ping": ["PongText"]}  # by what a client sends
 CLUSTER_SYMBOL = "The symbol; subscribe with SSUBSCRIBE."
+HTTP = "Open on a loopback address, elsewhere HTTP Basic. The exchange's own REST paths are here too (MARKET_API)."
 WEBSOCKET_MESSAGES = ("Login", "Request", "Reply", "Notice", "Pong")
 EXTENSION = "x-redis-keys"
 
@@ -26,6 +28,7 @@ EXTENSION = "x-redis-keys"
 def document(settings: Settings) -> Schema:
     """Return the document of a collector of these settings."""
     channels = {**_redis_channels(settings), **_websocket_channels(settings)}
+    paths, requests = http_channels(settings)
     return {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -36,8 +39,8 @@ def document(settings: Settings) -> Schema:
         },
         "defaultContentType": "application/json",
         "servers": _servers(settings),
-        "channels": channels,
-        "operations": _operations(channels),
+        "channels": channels | paths,
+        "operations": _operations(channels) | requests,
         "components": {
             "messages": _messages(),
             "schemas": schemas(VENUES[settings.exchange].record_names.get("trades", {})),
@@ -67,6 +70,12 @@ def _servers(settings: Settings) -> Schema:
             "protocol": "wss" if settings.websocket_tls_cert else "ws",
             "description": "HTTP Basic, or a first message of user and key",
             "security": [{"$ref": "#/components/securitySchemes/basic"}],
+        }
+    if settings.enable_web:
+        servers["http"] = {
+            "host": _host(settings.websocket_host, settings.websocket_port),
+            "protocol": "https" if settings.websocket_tls_cert else "http",
+            "description": HTTP,
         }
     return servers
 
@@ -149,6 +158,7 @@ def _messages() -> Schema:
     found |= {name: {"payload": of_channel(name)} for name in event_names()}
     for name in ("Request", "Reply"):
         found[name]["correlationId"] = {"location": "$message.payload#/req_id"}
+    found |= http_messages()
     found["Raw"] = {"payload": {"description": RAW}}
     for name, text in (("Ping", "ping"), ("PongText", "pong")):
         found[name] = {"contentType": "text/plain", "payload": {"type": "string", "const": text}}

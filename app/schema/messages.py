@@ -48,8 +48,66 @@ class Ticker(msgspec.Struct):
     unsure: list[str] | UnsetType = UNSET
 
 
+class JournalRecord(msgspec.Struct):
+    """A status event with its exchange, or a result of the audit."""
+
+    event: str
+    ts: int
+
+
 class Trade(msgspec.Struct):
     """A trade, every field as the exchange names and writes it."""
+
+
+class ApiSeriesRow(msgspec.Struct):
+    """One series of the store: the starts of its first and its last kline, in ms."""
+
+    market: str
+    symbol: str
+    interval: str
+    first: int
+    last: int
+
+
+class ApiSeries(msgspec.Struct):
+    """What the store has; `total` of all, also where `data` has not all of them."""
+
+    exchange: str
+    data: list[ApiSeriesRow]
+    total: int
+
+
+class ApiJournal(msgspec.Struct):
+    """Records of the journal, oldest first: status events, `audit`, `kline_differs`. `next`: `since` of the next."""
+
+    exchange: str
+    next: int
+    data: list[JournalRecord]
+
+
+class ApiMarket(msgspec.Struct):
+    """What is collected of a market; `klines`: whether any are made."""
+
+    symbols: list[str]
+    intervals: list[str]
+    kinds: list[str]
+    klines: bool
+
+
+class ApiAbout(msgspec.Struct):
+    """What is collected, and whether it is kept (`store`)."""
+
+    exchange: str
+    version: str
+    now_ms: int
+    store: bool
+    markets: dict[str, ApiMarket]
+
+
+class ApiError(msgspec.Struct):
+    """Why nothing is answered, in words, and what would be."""
+
+    error: str
 
 
 def schemas(trade_names: Names | None = None) -> dict[str, Schema]:
@@ -58,7 +116,9 @@ def schemas(trade_names: Names | None = None) -> dict[str, Schema]:
     `trade_names`: how an exchange names the fields of its trades, where it names them otherwise than we do
     (Venue.record_names); None: any exchange.
     """
-    types = [*_envelope_types().values(), Login, Request, Reply, Notice, Pong]
+    envelopes = _envelope_types()
+    types = [*envelopes.values(), Login, Request, Reply, Notice, Pong, ApiSeries, ApiJournal, ApiAbout, ApiError]
+    types.append(_api_klines(envelopes["klines"]))
     _, found = msgspec.json.schema_components(types, ref_template=REF)
     for schema in found.values():
         _finish(schema)
@@ -70,6 +130,8 @@ def schemas(trade_names: Names | None = None) -> dict[str, Schema]:
     if trade_names:
         meanings = ", ".join(f"`{written}` is the {name}" for name, written in trade_names.items() if written != name)
         found["Trade"]["description"] += f" {meanings}."
+    for name in ("JournalRecord", "ApiError"):
+        found[name]["additionalProperties"] = True
     request = found["Request"]["properties"]
     request["op"]["enum"] = [*OPS, ""]
     request["args"]["description"] = f"Topics: {ALLOWED}."
@@ -129,6 +191,12 @@ def _envelope_type(data_type: str, record: Any) -> type[msgspec.Struct]:
     types = {"data_type": Literal[data_type], "data": tuple[record, ...]}
     text = f"An envelope of {data_type}; `channel` is the market."
     return _struct(envelope_name(data_type), [(f.name, types.get(f.name, f.type)) for f in fields(Envelope)], text)
+
+
+def _api_klines(envelope: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    more: list[Any] = [("next", int | None), ("note", str | UnsetType, UNSET)]
+    text = "Klines of the store, as an envelope. `next`: where to go on with `start`, or null; `note`: what lacks."
+    return _struct("ApiKlines", [*((each.name, each.type) for each in fields(envelope)), *more], text)
 
 
 def _struct(name: str, members: Sequence[Any], text: str, **options: Any) -> type[msgspec.Struct]:

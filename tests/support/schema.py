@@ -4,12 +4,14 @@ import functools
 import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import fastjsonschema
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_unchecked
 
+from app.schema.http_api import PATHS
 from app.schema.messages import envelope_name, event_names, of_channel, ref, schemas
 from exchanges.registry import VENUES
 
@@ -55,6 +57,15 @@ def checked(payload: str | bytes) -> Any:
     except fastjsonschema.JsonSchemaException as error:
         raise AssertionError(f"no {name}: {error}: {payload[:500]!r}") from error
     return message
+
+
+def check_answer(path: str, status: int, body: str | bytes) -> None:
+    """Check an answer of the HTTP API; an AssertionError says what no schema allows."""
+    name = PATHS[path][0] if status == HTTPStatus.OK else "ApiError"
+    try:
+        validator(name)(json.loads(body))
+    except fastjsonschema.JsonSchemaException as error:
+        raise AssertionError(f"no {name}: {error}: {body[:500]!r}") from error
 
 
 def check_channels(received: Mapping[str, Iterable[bytes]]) -> None:

@@ -1,5 +1,7 @@
 """The AsyncAPI document, by the settings."""
 
+import errno
+import io
 import json
 
 import pytest
@@ -7,14 +9,17 @@ import pytest
 from app.cli import schema
 from app.exits import Exit
 from app.schema.document import document
+from app.schema.http_api import PATHS
 from conf.values import EXCHANGES
+from consumers.web.api import ApiOptions, DataApi
+from consumers.web.live.history import Past
 from tests.support.settings import settings_of
 
 WEBSOCKET = {"ENABLED_CONSUMERS": "redis,websocket", "WSS_AUTH_USER": "bot", "WSS_AUTH_KEY": "s3cret-key"}
 
 
 def addresses(**environ):
-    return {channel["address"] for channel in document(settings_of(**environ))["channels"].values()}
+    return {channel["address"] for channel in document(settings_of(**environ))["channels"].values()} - PATHS.keys()
 
 
 def references(value):
@@ -39,6 +44,20 @@ def test_the_channels_are_those_of_the_settings():
     assert addresses(ENABLED_CONSUMERS="console") == set()
     by_symbol = addresses(REDIS_CLUSTER="symbol", RAW_STREAMS="trades")
     assert by_symbol == {"stream:bybit_trades:{symbol}", "stream:bybit_klines:{symbol}", "stream:bybit_status"}
+
+
+def test_the_paths_of_http_are_there_where_they_are_served(tmp_path):
+    """All that there are, with what a query may have."""
+    (tmp_path / "pem").touch()
+    tls = dict.fromkeys(("WEBSOCKET_TLS_CERT", "WEBSOCKET_TLS_KEY"), tmp_path / "pem")
+    found = document(settings_of(**tls, **WEBSOCKET))
+    api = DataApi(ApiOptions("bybit", "1", dict, lambda: None, lambda *_: Past()))
+    assert {*api.routes()} == {*PATHS} <= {channel["address"] for channel in found["channels"].values()}
+    api.stop()
+    assert found["servers"]["http"]["protocol"] == "https"
+    assert found["channels"]["http_klines"]["address"] == "/api/klines"
+    assert found["operations"]["get_http_klines"]["bindings"]["http"]["query"]["required"] == ["symbol"]
+    assert "http" not in document(settings_of(ENABLE_WEB="false"))["servers"]
 
 
 def test_the_websocket_sends_what_the_settings_ask_for():
@@ -84,11 +103,28 @@ def test_every_reference_of_the_document_of_an_exchange_leads_somewhere(exchange
             value = value[part]
 
 
+class Full(io.StringIO):
+    """A file on a disk that has no room, or whose reader is gone."""
+
+    error = OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self):
+        """Refuse."""
+        raise self.error
+
+
+def test_a_full_disk_is_said_in_a_sentence(capsys):
+    """A file that ends in the middle must not pass for one; who reads the first line alone has what it wants."""
+    full = Full()
+    assert schema(full) == Exit.OUTPUT_UNREACHABLE
+    assert "not written whole: No space left" in capsys.readouterr().err
+    full.error = BrokenPipeError()
+    assert schema(full) == Exit.ASKED
+
+
 def test_the_command_prints_json_or_what_is_wrong_with_the_settings(capsys):
     """As every command does: 2 for wrong settings, a line per mistake."""
     with pytest.MonkeyPatch.context() as patch:
-        import io
-
         output = io.StringIO()
         assert schema(output) == Exit.ASKED
         assert json.loads(output.getvalue())["asyncapi"] == "3.0.0"

@@ -15,6 +15,7 @@ from consumers.web.live.options import PageMarket
 from model.envelope import Envelope
 from model.intervals import parse_interval
 from model.records import Candle, Kline
+from tests.support.schema import check_answer
 from tests.support.store import MemoryStore
 
 MINUTE_MS = 60_000
@@ -60,6 +61,7 @@ class Api:
 
         answer = asyncio.run(ask())
         assert answer.content_type == "application/json"
+        check_answer(path, answer.status, answer.body)
         return answer.status, json.loads(answer.body, parse_float=str)
 
     def stop(self) -> None:
