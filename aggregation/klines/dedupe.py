@@ -1,8 +1,9 @@
 """Duplicates among trades: ids seen lately, in bounded memory, and the times of those that were forgotten.
 
 Pure; the aggregator thread alone. An id is its symbol's: two symbols may use the same. A trade newer than all that was
-counted of its symbol is new and is not looked up. Ids lie in chunks small enough to stay in cache; the oldest chunk
-is forgotten when there are enough younger ones.
+counted of its symbol is new and is not looked up. Ids lie in chunks: the one that is written has the ids themselves, a
+full one a sorted array of 64-bit hashes, 8 bytes an id instead of 140; that two of a million trades share a hash by
+chance is a matter of one in forty million. The oldest chunk is forgotten when there are enough younger ones.
 """
 
 from collections import deque
@@ -10,11 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregation.klines.bars import FAR, Ints
 from model.records import TradeId
 
 NEW, DUPLICATE, UNKNOWN = range(3)  # UNKNOWN: new, or a duplicate of a trade whose id is forgotten
+
+Hashes = npt.NDArray[np.uint64]
+
+# Odd factors of the 64-bit finalizer of SplitMix64: rows and ids that differ in a bit differ in half of them.
+_ROW, _FIRST, _SECOND = (np.uint64(factor) for factor in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,23 @@ class DedupeLimits:
     """How many ids are kept, and how long."""
 
     chunk_ids: int = 8_000  # half a megabyte, which stays in cache: a set of 100,000 takes four times as long
-    kept_ids: int = 100_000  # about 14 MB of 36-character ids, 25 where duplicates come: hours of a quiet market
+    kept_ids: int = 100_000  # 0.8 MB and the newest chunk: hours of a quiet market
     kept_ms: int = 120_000  # a reconnect and its replay are over by then
-    most_ids: int = 800_000  # memory bound for floods, about 112 MB, 200 where duplicates come
+    most_ids: int = 800_000  # memory bound for floods, about 7 MB
+
+
+def hashes_of(rows: Ints, ids: Sequence[TradeId]) -> Hashes:
+    """Return a 64-bit hash of each trade by its symbol's row and its id, the same within a process."""
+    mixed = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64) + rows.astype(np.uint64) * _ROW
+    mixed = (mixed ^ (mixed >> _SHIFTS[0])) * _FIRST
+    mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _SECOND
+    hashes: Hashes = mixed ^ (mixed >> _SHIFTS[2])
+    return hashes
 
 
 @dataclass
 class _Chunk:
-    """One chunk of ids: a set, and the symbol of each id, which is looked up only where an id comes again."""
+    """One chunk of ids: a set, and the batches they came in; of a full one `hashes` alone, sorted."""
 
     ids: set[TradeId] = field(default_factory=set)
     count: int = 0  # of its trades: two symbols may share an id
@@ -37,8 +54,8 @@ class _Chunk:
     until_ms: int = -FAR
     full_ms: int = 0  # when it was full
     newest_ms: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # per row, of all trades up to its end
-    batches: list[tuple[Ints, Sequence[TradeId]]] = field(default_factory=list)  # rows and ids not in `owned` yet
-    owned: set[tuple[int, TradeId]] = field(default_factory=set)
+    batches: list[tuple[Ints, Sequence[TradeId]]] = field(default_factory=list)
+    hashes: Hashes | None = None
 
     def add(self, rows: Ints, ids: Sequence[TradeId]) -> bool:
         """Add trades; False where an id is empty, or was there already."""
@@ -53,14 +70,27 @@ class _Chunk:
         self.count += len(ids)
         return is_plain
 
-    def has(self, row: int, trade_id: str) -> bool:
-        """Whether this trade of this symbol is among them."""
-        if trade_id not in self.ids:
-            return False
-        for rows, ids in self.batches:
-            self.owned.update(zip(rows.tolist(), ids, strict=True))
-        self.batches.clear()
-        return (row, trade_id) in self.owned
+    def has(self, ids: Sequence[TradeId], hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Whether each of these trades is among them."""
+        if self.hashes is None:
+            if self.ids.isdisjoint(ids):
+                return np.zeros(len(ids), np.bool_)
+            known = np.sort(self._own_hashes())
+        else:
+            known = self.hashes
+        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        found: npt.NDArray[np.bool_] = known[places] == hashes
+        return found
+
+    def close(self, now_ms: int, newest_ms: Ints) -> None:
+        """Keep the hashes alone: it is full."""
+        self.full_ms, self.newest_ms = now_ms, newest_ms
+        self.hashes = np.sort(self._own_hashes())
+        self.ids, self.batches = set(), []
+
+    def _own_hashes(self) -> Hashes:
+        rows = np.concatenate([rows for rows, _ in self.batches])
+        return hashes_of(rows, [trade_id for _, ids in self.batches for trade_id in ids])
 
 
 class RecentIds:
@@ -112,23 +142,31 @@ class RecentIds:
         return row < len(self._forgotten_ms) and ms <= int(self._forgotten_ms[row])
 
     def _classify_old(self, ids: Sequence[TradeId], rows: Ints, ms: Ints, suspects: Ints) -> Ints | None:
+        its_rows, its_ms, its_ids = rows[suspects], ms[suspects], [ids[i] for i in suspects.tolist()]
+        seen = self._has_seen(its_rows, its_ids, its_ms)
         verdicts = np.zeros(len(ids), np.int64)
-        for i in suspects.tolist():
-            if self._has_seen(int(rows[i]), ids[i], int(ms[i])):
-                verdicts[i] = DUPLICATE
-            elif self.may_have_forgotten(int(rows[i]), int(ms[i])):
-                verdicts[i] = UNKNOWN
+        verdicts[suspects[seen]] = DUPLICATE
+        if len(self._forgotten_ms):
+            known = its_rows < len(self._forgotten_ms)
+            forgotten = known & (its_ms <= self._forgotten_ms.take(its_rows, mode="clip"))
+            verdicts[suspects[forgotten & ~seen]] = UNKNOWN
         return verdicts if verdicts.any() else None
 
-    def _has_seen(self, row: int, trade_id: str, ms: int) -> bool:
-        return any(c.has(row, trade_id) for c in self._chunks if c.from_ms <= ms <= c.until_ms)
+    def _has_seen(self, rows: Ints, ids: Sequence[TradeId], ms: Ints) -> npt.NDArray[np.bool_]:
+        """Whether each trade is among those that are kept."""
+        hashes, from_ms, until_ms = hashes_of(rows, ids), int(ms.min()), int(ms.max())
+        seen = np.zeros(len(ids), np.bool_)
+        for chunk in self._chunks:
+            if chunk.count and chunk.from_ms <= until_ms and from_ms <= chunk.until_ms:
+                seen |= chunk.has(ids, hashes)
+        return seen & np.fromiter((trade_id != "" for trade_id in ids), np.bool_, len(ids))
 
     def _current_chunk(self, now_ms: int) -> _Chunk:
         """The chunk to write to; a new one where the last is full."""
         current = self._chunks[-1]
         if current.count < self._chunk_ids:
             return current
-        current.full_ms, current.newest_ms = now_ms, self._newest_ms.copy()
+        current.close(now_ms, self._newest_ms.copy())
         self._count += current.count
         self._chunks.append(_Chunk())
         while len(self._chunks) > 1 and self._is_enough_without(self._chunks[0], now_ms):

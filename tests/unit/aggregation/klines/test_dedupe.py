@@ -1,11 +1,14 @@
 """Which trades are new."""
 
+import tracemalloc
+import uuid
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds
+from aggregation.klines.dedupe import DUPLICATE, NEW, UNKNOWN, DedupeLimits, RecentIds, hashes_of
 
 NOW = 1_700_000_000_000
 
@@ -59,10 +62,16 @@ def test_ids_of_two_symbols_may_be_equal():
 MATCHED_MS = {"a": 3, "b": 1, "c": 3, "d": 5}  # of a trade of any symbol, by its id
 
 
-@given(st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2)), min_size=1, max_size=6)))
-def test_a_trade_is_new_once_for_its_symbol(batches):
-    """However symbols share ids and trades are cut into batches, the first of an id and symbol is new, no other is."""
-    recent, seen = RecentIds(), set()
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2)), min_size=1, max_size=6)),
+    st.integers(1, 30),
+)
+def test_a_trade_is_new_once_for_its_symbol(batches, chunk_ids):
+    """However symbols share ids and trades are cut into batches, the first of an id and symbol is new, no other is.
+
+    Of a chunk that is full as of the one that is written.
+    """
+    recent, seen = RecentIds(DedupeLimits(chunk_ids=chunk_ids)), set()
     for batch in batches:
         verdicts = classify(recent, *((trade_id, MATCHED_MS[trade_id], row) for trade_id, row in batch))
         for trade, verdict in zip(batch, verdicts, strict=True):
@@ -103,6 +112,28 @@ def test_memory_is_bounded():
         classify(recent, *((f"{i}-{k}", i) for k in range(10)))
 
     assert len(recent) <= 100 + 30 + 10
+
+
+def test_an_id_takes_eight_bytes():
+    """But for those of the newest chunk; ids are of 36 characters, as Bybit's."""
+    recent = RecentIds(DedupeLimits(chunk_ids=1_000))
+    tracemalloc.start()
+    for i in range(100):
+        classify(recent, *((f"{uuid.UUID(int=i * 1_000 + k)}", i * 1_000 + k) for k in range(1_000)))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(recent) == 100_000
+    assert used < 1_000 * 200 + 99_000 * 9
+    assert classify(recent, (f"{uuid.UUID(int=7)}", 7), ("another", 7)) == [DUPLICATE, NEW]
+
+
+def test_hashes_of_one_id_differ_by_symbol_and_those_of_one_symbol_by_id():
+    """Of ids that are texts, and of numbers that follow each other."""
+    for ids in ([f"{i}" for i in range(300)], range(300)):
+        of_rows = [hashes_of(np.full(300, row), ids) for row in range(300)]
+
+        assert len({*np.concatenate(of_rows).tolist()}) == 90_000
 
 
 def test_trade_that_may_be_forgotten_is_unknown_and_not_new(small):
