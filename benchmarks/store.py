@@ -262,9 +262,10 @@ def large_file(folder: Path, rows: int) -> Section:
     lines.append(("7,200 klines of a boundary, ms", _spread(written_ms)))
     checkpoint_ms = _timed(checkpoint, path)
     lines.append(("the log of those 21 to its places in the file, between boundaries, ms", f"{checkpoint_ms:.0f}"))
+    boundaries = [boundary_of(end_ms, number) for number in range(22, 42)]
     with lateness() as late_ms:
-        for number in range(22, 42):
-            _deliver(store, boundary_of(end_ms, number))
+        for envelopes in boundaries:
+            _deliver(store, envelopes)
     with lateness() as base_ms:
         time.sleep(2.0)
     lines.append(("another thread woken late meanwhile, ms: p99, most", f"{_p(late_ms, 99):.2f}, {max(late_ms):.2f}"))
