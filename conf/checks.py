@@ -131,6 +131,7 @@ def warnings(settings: DerivedSettings) -> list[SettingWarning]:
         _symbols_warnings,
         _shard_warnings,
         _consumers_warnings,
+        _store_warnings,
         _alert_warnings,
     )
     return [SettingWarning(*found) for part in parts for found in part(settings)]
@@ -226,6 +227,11 @@ def _consumers_warnings(settings: DerivedSettings) -> Warnings:
     for name in set(settings.enabled_consumers) - set(BUILT_IN_CONSUMERS):
         if close := get_close_matches(name.lower(), BUILT_IN_CONSUMERS, n=1, cutoff=0.8):
             yield "ENABLED_CONSUMERS", f"{name} must be a consumer of your own; did you mean {close[0]}?"
+
+
+def _store_warnings(settings: DerivedSettings) -> Warnings:
+    if settings.kline_store and not settings.enable_klines_stream and "kline_store" in settings.model_fields_set:
+        yield "KLINE_STORE", "has no effect: there are no klines with ENABLE_KLINES_STREAM=false"
 
 
 def _alert_warnings(settings: DerivedSettings) -> Warnings:

@@ -56,6 +56,7 @@ RECORDS: Mapping[str, tuple[Callable[[Settings], Any], Mapping[str, str]]] = {
     "dialect": (_dialect, OPEN_PATHS),
     "storage": (lambda settings: made_of.output_options(settings).consumers.storage, {}),
     "history": (lambda settings: made_of.output_options(settings).consumers.history, {}),
+    "store": (lambda settings: made_of.output_options(settings, has_store=True).consumers.store, {}),
     "embedded": (lambda settings: made_of.output_options(settings).embedded, {}),
 }
 """How each record is made, and which settings it needs to be there."""
@@ -142,6 +143,11 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
         "flush_s": ({"PARQUET_FLUSH_INTERVAL": "5"}, 5.0),
         "name": (SHARDED, "bybit_linear_shard2of3"),
     },
+    "store": {
+        "path": ({"KLINE_STORE_PATH": "s", **SHARDED}, Path("s/bybit_linear_shard2of3.sqlite")),
+        "days": ({"KLINE_STORE_DAYS": "0.5"}, 0.5),
+        "max_gb": ({"KLINE_STORE_MAX_GB": "3"}, 3.0),
+    },
     "recorder": {
         "base_path": ({"RAW_RECORD_PATH": "r"}, Path("r")),
         "name": (SHARDED, "bybit_linear_shard2of3"),
@@ -215,6 +221,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
         *("descriptors", "auth_limit_s", "dialect", "login_throttle", "bridge", "serves_envelopes"),
         *("routes", "sessions", "klines", "awaited"),
     },
+    "store": {"pending_bytes", "retry_s"},
     "dialect": {"symbols", "contract_sizes"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
     "history": {
@@ -248,6 +255,20 @@ def test_every_field_has_its_place(record: str) -> None:
 
     assert names == FIELDS[record].keys() | OTHERS.get(record, set())
     assert not FIELDS[record].keys() & OTHERS.get(record, set())
+
+
+@pytest.mark.parametrize("settings", [{"KLINE_STORE": "false"}, {"ENABLE_KLINES_STREAM": "false"}])
+def test_there_is_no_store_without_klines_or_where_it_is_off(settings: Mapping[str, str]) -> None:
+    """Nor in a relay, which does not ask for one."""
+    assert made_of.output_options(settings_of(**settings), has_store=True).consumers.store is None
+    assert made_of.output_options(settings_of()).consumers.store is None
+
+
+def test_candles_of_the_test_network_have_a_file_of_their_own() -> None:
+    """They are others."""
+    store = made_of.output_options(settings_of(USE_TESTNET="true"), has_store=True).consumers.store
+    assert store is not None
+    assert store.path == Path("output/store/bybit_linear_testnet.sqlite")
 
 
 def test_the_connects_are_the_venues() -> None:
