@@ -6,7 +6,7 @@ Event loop thread only. One interval may reach over the start: its candle is mer
 from typing import TYPE_CHECKING
 
 from .symbol_market import SymbolMarket
-from .truth import Candle, Interval, printed, printed_turnover
+from .truth import MINUTE_MS, Candle, Interval, printed, printed_turnover
 
 if TYPE_CHECKING:
     from .candles import PastCandles, Row
@@ -56,7 +56,8 @@ class Klines:
         own = [c for c in own if low <= c.start <= high]
         wanted = limit if is_forward else limit - len(own)
         older: list[Row] = []
-        if wanted > 0 and (not own or low < own[0].start):
+        are_seconds = isinstance(interval, int) and interval % MINUTE_MS  # of which none are from before the start
+        if wanted > 0 and not are_seconds and (not own or low < own[0].start):
             past = self.past(symbol)
             last = min(high, own[0].start - 1) if own else high
             older = past.rows(interval, past.starts(interval, low, last, wanted, is_forward))
