@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from model.intervals import MONTH, Interval, month_start, parse_interval
 from model.market_api import FOR_EVER, MarketApiOptions
 from model.ports import KlineRows, StoreError
@@ -77,6 +79,26 @@ class Rows:
 Older = Callable[[str, str, Interval, int, int], Awaitable[str | None]]
 """Reads the exchange's closed candles of a market, a symbol and an interval with first_ms <= start < end_ms: rows in
 the order that is asked for, without a hole before `end_ms`; None where that is not so. Raises HistoryError."""
+
+
+ReadPage = Callable[[int, int], Awaitable[Sequence[msgspec.Raw]]]
+"""Reads the exchange's candles of the windows that have these numbers, the second one not: rows that begin with their
+start, the newest first; none where the answer makes no sense. Raises HistoryError."""
+
+
+async def rows_of_pages(
+    read: ReadPage, interval: Interval, first_ms: int, end_ms: int, most: int
+) -> list[msgspec.Raw] | None:
+    """Return rows for an Older, newest first, of pages of `most` that all requests have in common: kept for ever."""
+    first, end = number_of(interval, first_ms), number_of(interval, end_ms)
+    numbers = range(end - 1 - (end - 1) % most, first - most, -most)
+    pages = await asyncio.gather(*(read(number, min(number + most, end)) for number in numbers))
+    rows: list[msgspec.Raw] = []
+    for number, page in zip(numbers, pages, strict=True):
+        rows += page[: max(0, min(number + most, end) - max(first, number))]
+    if not rows or _start_of(rows[0]) != start_of_number(interval, end - 1):
+        return None
+    return rows if _start_of(rows[-1]) == start_of_number(interval, end - len(rows)) else None
 
 
 async def no_older(_market: str, _symbol: str, _interval: Interval, _first_ms: int, _end_ms: int) -> None:
@@ -201,6 +223,10 @@ def start_of_number(interval: Interval, number: int) -> int:
     if interval.step_ms != MONTH:
         return interval.anchor_ms + number * interval.step_ms
     return int(datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def _start_of(row: msgspec.Raw) -> int:
+    return int(msgspec.json.decode(row)[0])
 
 
 def _count(interval: Interval, first_ms: int, last_ms: int) -> int:

@@ -4,7 +4,7 @@ Implements model/market_api.py. The event loop's thread. A wrong request is pass
 words. What needs a key is refused here.
 """
 
-import asyncio
+import functools
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from exchanges.bybit.client.limits import limits_of
 from exchanges.bybit.intervals import INTERVALS
 from exchanges.bybit.rest import sort_answer, sort_status
 from exchanges.contract import Endpoints
-from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, number_of, span_of, start_of_number
+from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, rows_of_pages, span_of, start_of_number
 from exchanges.rest_client import Budget, RestClient
 from exchanges.retries import CLIENTS
 from exchanges.upstream import Passage, PassageOf
@@ -144,21 +144,13 @@ class BybitMarketApi:
 
     async def _older(self, market: str, symbol: str, interval: Interval, first_ms: int, end_ms: int) -> str | None:
         """Rows of closed candles, newest first, of pages that all requests have in common and are kept for ever."""
-        first, end = number_of(interval, first_ms), number_of(interval, end_ms)
-        numbers = range(end - 1 - (end - 1) % KLINE_MOST, first - KLINE_MOST, -KLINE_MOST)
-        pages = await asyncio.gather(*(self._page(market, symbol, interval, number, end) for number in numbers))
-        rows: list[msgspec.Raw] = []
-        for page_first, page in zip(numbers, pages, strict=True):
-            rows += page[: max(0, min(page_first + KLINE_MOST, end) - max(first, page_first))]
-        if not rows or _start_of(rows[0]) != start_of_number(interval, end - 1):
-            return None
-        is_whole = _start_of(rows[-1]) == start_of_number(interval, end - len(rows))
-        return b",".join(map(bytes, rows)).decode() if is_whole else None
+        read = functools.partial(self._page, market, symbol, interval)
+        rows = await rows_of_pages(read, interval, first_ms, end_ms, KLINE_MOST)
+        return None if rows is None else b",".join(map(bytes, rows)).decode()
 
     async def _page(self, market: str, symbol: str, interval: Interval, first: int, end: int) -> list[msgspec.Raw]:
         """The rows of the candles that have these numbers, newest first."""
-        start_ms = start_of_number(interval, first)
-        end_ms = start_of_number(interval, min(first + KLINE_MOST, end)) - 1
+        start_ms, end_ms = start_of_number(interval, first), start_of_number(interval, end) - 1
         query = {"category": market, "symbol": symbol, "interval": INTERVALS[interval.step_ms]}
         query |= {"start": str(start_ms), "end": str(end_ms), "limit": str(KLINE_MOST)}
         answer = await self._options.upstream.fetch(ApiRequest(f"{MARKET}kline", query), keep_s=FOR_EVER)
@@ -204,10 +196,6 @@ class _PageAnswer(msgspec.Struct):
 
 
 _decode_page = msgspec.json.Decoder(_PageAnswer).decode
-
-
-def _start_of(row: msgspec.Raw) -> int:
-    return int(msgspec.json.decode(row)[0])
 
 
 class KlineQuery(msgspec.Struct, frozen=True):

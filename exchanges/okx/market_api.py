@@ -4,16 +4,18 @@ Implements model/market_api.py (documentation pages: REST, market data and publi
 thread. A wrong request is passed on too, and so refused in OKX's own words. What needs a key is refused here.
 """
 
+import functools
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
 from exchanges.addresses import moved
 from exchanges.contract import Endpoints
-from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, span_of
+from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, rows_of_pages, span_of, start_of_number
 from exchanges.okx.candles import SERVED_BARS, VOLUMES, contract_size_of, contracts_of
 from exchanges.okx.dialect.state import BookMessage
 from exchanges.okx.markets import BOOKS, MARKETS
@@ -38,7 +40,7 @@ from exchanges.rest_client import Budget, RestClient
 from exchanges.retries import CLIENTS
 from exchanges.upstream import Passage, PassageOf
 from model.intervals import SECOND_MS, Interval, parse_interval, step_name
-from model.market_api import ApiAnswer, ApiRequest, MarketApiOptions
+from model.market_api import FOR_EVER, ApiAnswer, ApiRequest, MarketApiOptions
 from model.ports import HistoryError
 
 PREFIX = "/api/v5/"
@@ -52,7 +54,8 @@ FRESH_MS = 2_000  # a book or ticker that came so long ago may have changed sinc
 
 STEPS: Mapping[str, int] = MappingProxyType({bar: step_ms for step_ms, bar in SERVED_BARS.items()})
 TIME_AND_PRICES = ('["', "timestamp", '","', "open", '","', "high", '","', "low", '","', "close", '","')
-VOL = 5  # the column of a volume that of swaps is to be in contracts
+VOL, COLUMNS = 5, 9  # the column of a volume that of swaps is to be in contracts; columns of a row
+OF_EXCHANGE = b',""]'  # the end of a row that has it so already: one column more, which no client gets
 
 SHARE = 0.5  # of each path's limit; the collector's own reads have the rest
 OTHERS = Budget(10, WINDOW_S, "others")  # what is passed on of paths whose limits are not known here, all together
@@ -80,8 +83,16 @@ CODES: Mapping[int, str] = MappingProxyType({404: NO_PATH, 405: NO_METHOD, 500: 
 REASON_LENGTH = 300
 NO_ACCOUNT = "this is a collector of market data, without an account: ask OKX itself for {path}"
 
+
+class Page(msgspec.Struct):
+    """The rows of an answer, as they are."""
+
+    data: list[msgspec.Raw]
+
+
 _write = msgspec.json.Encoder().encode
 _read_rows = msgspec.json.Decoder(list[list[str]]).decode
+_read_page = msgspec.json.Decoder(Page).decode
 _read_book = msgspec.json.Decoder(BookMessage).decode
 
 
@@ -113,7 +124,7 @@ class OkxMarketApi:
         self._options = options
         self.paths = frozenset({PREFIX})
         self._candles = {
-            market: KlineAnswers(options, _form(market, "1"), _form(market, "0"))
+            market: KlineAnswers(options, _form(market, "1"), _form(market, "0"), self._older)
             for market in options.markets
             if market in MARKETS
         }
@@ -159,13 +170,36 @@ class OkxMarketApi:
             return None
         if not asked.is_answered_by(self._options.now_ms(), is_recent=is_recent):
             return None
-        rows = await self._candles[market].rows(
+        rows = await self._candles[market].joined(
             market, asked.symbol, asked.step_ms, asked.limit, asked.start_ms, asked.end_ms, newest_first=True
         )
         if rows is None:
             return None
-        text = f"[{rows}]".encode()
-        return _answer(text if size == 1 else _in_contracts(text, size))
+        text: bytes | None = f"[{rows.text}]".encode()
+        if text and MARKETS[market].has_contracts:
+            text = _in_contracts(text, size)
+        return _answer(text, "store" if rows.is_collected else "exchange")
+
+    async def _older(self, market: str, symbol: str, interval: Interval, first_ms: int, end_ms: int) -> str | None:
+        """Rows of closed candles, newest first; those of swaps marked, for their volume is in contracts already."""
+        read = functools.partial(self._page, symbol, interval)
+        rows = await rows_of_pages(read, interval, first_ms, end_ms, CANDLES_PAGE)
+        if rows is None:
+            return None
+        texts = [bytes(row) for row in rows]
+        if MARKETS[market].has_contracts:
+            texts = [text.rstrip()[:-1] + OF_EXCHANGE for text in texts]
+        return b",".join(texts).decode()
+
+    async def _page(self, symbol: str, interval: Interval, first: int, end: int) -> list[msgspec.Raw]:
+        """The rows of the candles that have these numbers, newest first."""
+        query = {"instId": symbol, "bar": SERVED_BARS[interval.step_ms]}
+        query |= {"after": str(start_of_number(interval, end)), "limit": str(end - first)}
+        answer = await self._options.upstream.fetch(ApiRequest(HISTORY_CANDLES, query), keep_s=FOR_EVER)
+        try:
+            return _read_page(answer.body).data
+        except (msgspec.DecodeError, ValueError):
+            return []
 
     def _ticker(self, symbol: str) -> ApiAnswer | None:
         payload = self._latest(symbol, "tickers")
@@ -266,17 +300,20 @@ def _form(market: str, confirm: str) -> tuple[str, ...]:
 
 
 def _in_contracts(text: bytes, size: Decimal) -> bytes | None:
-    """The rows with their volume in contracts; None where it is no number of such."""
+    """The rows with their volume in contracts, without marks; None where it is no number of such."""
     rows = _read_rows(text)
     for row in rows:
-        if (contracts := contracts_of(Decimal(row[VOL]), size)) is None:
+        if len(row) > COLUMNS:
+            del row[COLUMNS:]
+        elif (contracts := contracts_of(Decimal(row[VOL]), size)) is None:
             return None
-        row[VOL] = contracts
+        else:
+            row[VOL] = contracts
     return _write(rows)
 
 
-def _answer(data: bytes | None) -> ApiAnswer | None:
-    return None if data is None else ApiAnswer(b'{"code":"0","msg":"","data":' + data + b"}", "store")
+def _answer(data: bytes | None, source: Literal["store", "exchange"] = "store") -> ApiAnswer | None:
+    return None if data is None else ApiAnswer(b'{"code":"0","msg":"","data":' + data + b"}", source)
 
 
 def _is_number(text: str) -> bool:

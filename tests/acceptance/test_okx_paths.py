@@ -44,6 +44,10 @@ class Served:
     def get(self, path: str, **query: Any) -> requests.Response:
         return requests.get(f"http://127.0.0.1:{self.port}{path}", params=query, timeout=LIMIT_S)
 
+    def exchanges(self, path: str, **query: Any) -> requests.Response:
+        """What the exchange itself answers."""
+        return requests.get(f"{self.sim.rest_url}{path}", params=query, timeout=LIMIT_S)
+
     def both(self, path: str) -> tuple[ClientConnection, ClientConnection]:
         """A socket of the collector, and one of the exchange, which allows three connects a second."""
         made: list[ClientConnection] = []
@@ -107,7 +111,7 @@ def test_ccxt_streams_trades_books_tickers_and_candles(served):
             await made.close()
 
     for symbol, (trade, levels, best, ticker, candles) in asyncio.run(run(watch)).items():
-        rows = served.sim.get("/api/v5/market/trades", instId=SYMBOLS[symbol], limit=500).json()["data"]
+        rows = served.exchanges("/api/v5/market/trades", instId=SYMBOLS[symbol], limit=500).json()["data"]
         assert trade["id"] in {row["tradeId"] for row in rows}
         assert levels[0] >= 50
         assert levels[1]
@@ -205,7 +209,7 @@ def test_ccxt_reads_rest_from_the_same_address(served, symbol):
 def test_books_and_tickers_are_the_streams(served, own):
     """As the exchange answers at about the same time: the same fields, no more levels than asked for."""
     for path, query in (("books", {"sz": 40}), ("books", {}), ("ticker", {})):
-        here, there = (ask(f"/api/v5/market/{path}", instId=own, **query) for ask in (served.get, served.sim.get))
+        here, there = (ask(f"/api/v5/market/{path}", instId=own, **query) for ask in (served.get, served.exchanges))
         (mine,), (theirs,) = here.json()["data"], there.json()["data"]
         assert here.headers["X-Collector"] == "store"
         assert list(mine) == list(theirs)
@@ -223,13 +227,29 @@ def test_candles_of_the_store_are_the_exchanges(served, own):
     def is_of_the_store() -> bool:  # the first second of a collection is not whole
         query["after"] = time.time_ns() // 1_000_000_000 * 1000
         answers.append(served.get(HISTORY, **query))
+        assert answers[-1].json()["code"] == "0", answers[-1].text
         return answers[-1].headers["X-Collector"] == "store"
 
     wait_until(is_of_the_store, poll_s=0.2)
-    rows = [answer.json()["data"] for answer in (answers[-1], served.sim.get(HISTORY, **query))]
-    here, there = ([[float(number) for number in row] for row in each] for each in rows)
+    here, there = map(numbers, (answers[-1], served.exchanges(HISTORY, **query)))
     assert here == there
     assert [row[0] for row in here] == [query["after"] - number * 1000 for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("own", SYMBOLS.values())
+def test_candles_from_before_the_collection_are_joined_to_those_of_the_store(served, own):
+    """Without hole or double; the span ends with the last minute or second, and begins long before."""
+    now_s = time.time_ns() // 1_000_000_000
+    for path, bar, after_s in ((HISTORY, "1s", now_s - 1), ("/api/v5/market/candles", "1m", now_s // 60 * 60)):
+        query = {"instId": own, "bar": bar, "limit": 300, "after": after_s * 1000}
+        here, there = map(numbers, (served.get(path, **query), served.exchanges(path, **query)))
+        assert len(here) > 5
+        assert here == there
+
+
+def numbers(answer: requests.Response) -> list[list[float]]:
+    """The rows of an answer: texts differ by zeros at the end."""
+    return [[float(number) for number in row] for row in answer.json()["data"]]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +269,6 @@ def test_candles_of_the_store_are_the_exchanges(served, own):
 )
 def test_what_is_not_collected_or_wrong_is_answered_by_the_exchange(served, path, query):
     """Status and body are its own."""
-    here, there = served.get(path, **query), served.sim.get(path, **query)
+    here, there = served.get(path, **query), served.exchanges(path, **query)
     assert (here.status_code, here.content) == (there.status_code, there.content)
     assert here.headers["X-Collector"] == "exchange"

@@ -179,6 +179,50 @@ def test_nothing_is_answered_half(exchange, changes):
     assert ask(api_of(exchange, **changes), CANDLES, instId="BTC-USDT-SWAP")[0].source == "exchange"
 
 
+class Paged(Exchange):
+    """An Upstream of closed candles of a minute, from one on."""
+
+    first_ms = 0
+
+    async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1, epoch: int = 0) -> ApiAnswer:
+        await super().fetch(request, keep_s=keep_s)
+        after, limit = int(request.query["after"]), int(request.query["limit"])
+        starts = range(after - MINUTE, max(after - (limit + 1) * MINUTE, self.first_ms - MINUTE), -MINUTE)
+        return ApiAnswer(json.dumps({"code": "0", "data": [theirs(start) for start in starts]}).encode(), "exchange")
+
+
+def theirs(start_ms: int) -> list[str]:
+    return [str(start_ms), "1", "2", "1", "2", "77.0", "0.77", "9", "1"]
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USDT", "BTC-USDT-SWAP"])
+def test_what_closed_before_the_collection_is_read_once_for_all(symbol):
+    """The exchange's own rows as they are, of pages that are kept for ever, behind those of the store."""
+    exchange = Paged()
+    api = api_of(exchange, store=lambda: Store(OPEN - 2 * MINUTE))
+    answer = asyncio.run(api.answer(ApiRequest(CANDLES, {"instId": symbol, "limit": "5"})))
+    rows = json.loads(answer.body)["data"]
+    assert answer.source == "exchange"
+    assert [int(row[0]) for row in rows] == [OPEN - number * MINUTE for number in range(5)]
+    assert rows[3:] == [theirs(OPEN - 3 * MINUTE), theirs(OPEN - 4 * MINUTE)]
+    assert [row[5] for row in rows[:3]] == [{"BTC-USDT": "33.404285"}.get(symbol, "3340.4285")] * 3
+    assert {request.path for request, _ in exchange.asked} == {HISTORY}
+    assert {keep_s for _, keep_s in exchange.asked} == {FOR_EVER}
+    before = list(exchange.asked)
+    asyncio.run(api.answer(ApiRequest(CANDLES, {"instId": symbol, "limit": "4"})))
+    assert exchange.asked == before * 2  # the upstream has it
+
+
+def test_a_listing_that_is_younger_than_the_span_has_what_there_is():
+    """Where its candles begin is the exchange's to say."""
+    exchange = Paged()
+    exchange.first_ms = OPEN - 3 * MINUTE
+    api = api_of(exchange, store=lambda: Store(OPEN - 2 * MINUTE))
+    query = {"instId": "BTC-USDT", "limit": "5", "after": str(OPEN)}
+    answer = asyncio.run(api.answer(ApiRequest(CANDLES, query)))
+    assert [int(row[0]) for row in json.loads(answer.body)["data"]] == [OPEN - number * MINUTE for number in (1, 2, 3)]
+
+
 TICKER = b'{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","last":"1.50","ts":"%d"}]}'
 BOOK = b'{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"snapshot","data":[{"asks":[["11","3","0","1"],["12","4","0","2"]],"bids":[["10","2","0","3"]],"ts":"%d","checksum":0,"prevSeqId":-1,"seqId":70}]}'  # noqa: E501
 
