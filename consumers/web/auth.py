@@ -17,6 +17,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from websockets.http11 import Request, Response
 
+from consumers.web.http import HttpAnswer
 from consumers.web.options import WebOptions
 from consumers.web.sockets import GuardedConnection
 from model.dialect import Dialect
@@ -93,24 +94,24 @@ class Authenticator:
         self._logger = ThrottledLogger(log)
 
     async def check_basic(
-        self, connection: GuardedConnection, request: Request, *, is_required: bool = False
+        self, address: str, lost: "asyncio.Future[None]", request: Request, *, is_required: bool = False
     ) -> Response | None:
-        """Check HTTP Basic before a request is answered; one without it is accepted for now, unless `is_required`."""
+        """Check HTTP Basic before a request is answered; one without it is accepted for now, unless `is_required`.
+
+        `lost` is done when the client has left.
+        """
         header = request.headers.get_all("Authorization")
         if not header and not is_required:
             return None
-        if header and (blocked_s := self.throttle.blocked_for_s(connection.address)):
-            response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins\n")
-            response.headers["Retry-After"] = str(int(blocked_s) + 1)
-            return response
+        if header and (blocked_s := self.throttle.blocked_for_s(address)):
+            later = {"Retry_After": str(int(blocked_s) + 1)}
+            return HttpAnswer.text(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins", **later).response()
         if len(header) == 1 and self._credentials.match_basic(header[0]):
             return None
         if header:
-            await self._wrong(connection, "wrong HTTP Basic credentials")
-        text = "wrong user or key\n" if header else "log in with WSS_AUTH_USER and WSS_AUTH_KEY\n"
-        response = connection.respond(HTTPStatus.UNAUTHORIZED, text)
-        response.headers["WWW-Authenticate"] = 'Basic realm="klines"'
-        return response
+            await self._wrong(address, lost, "wrong HTTP Basic credentials")
+        text = "wrong user or key" if header else "log in with WSS_AUTH_USER and WSS_AUTH_KEY"
+        return HttpAnswer.text(HTTPStatus.UNAUTHORIZED, text, WWW_Authenticate='Basic realm="klines"').response()
 
     async def authenticate(self, connection: GuardedConnection, path: str) -> Login | None:
         """Return the client's login; None where it is refused, and is being closed."""
@@ -133,14 +134,14 @@ class Authenticator:
             message = await asyncio.wait_for(connection.recv(), self._options.auth_limit_s)
         except TimeoutError:
             self.timed_out += 1
-            self._log_refusal(connection, "no credentials in time")
+            self._log_refusal(connection.address, "no credentials in time")
             await connection.close(POLICY_VIOLATION, "authorization timed out")
             return None
         if login := self._credentials.match_message(message):
             if dialect:
                 await connection.send(dialect.authorized(str(connection.id)))
             return login
-        await self._wrong(connection, "wrong credentials")
+        await self._wrong(connection.address, connection.connection_lost_waiter, "wrong credentials")
         if dialect:
             await connection.send(dialect.unauthorized(str(connection.id)))
         else:
@@ -148,15 +149,15 @@ class Authenticator:
         await connection.close(POLICY_VIOLATION, "wrong user or key")
         return None
 
-    async def _wrong(self, connection: GuardedConnection, reason: str) -> None:
-        """Count a wrong login, and delay its answer."""
-        self._log_refusal(connection, reason)
-        delay_s = self.throttle.failed(connection.address)
+    async def _wrong(self, address: str, lost: "asyncio.Future[None]", reason: str) -> None:
+        """Count a wrong login, and delay its answer, unless its client has left."""
+        self._log_refusal(address, reason)
+        delay_s = self.throttle.failed(address)
         with self.throttle.delaying():
-            await asyncio.wait([connection.connection_lost_waiter], timeout=delay_s)
+            await asyncio.wait([lost], timeout=delay_s)
 
-    def _log_refusal(self, connection: GuardedConnection, reason: str) -> None:
-        self._logger.warning("websocket_refused", reason, address=connection.address, reason=reason)
+    def _log_refusal(self, address: str, reason: str) -> None:
+        self._logger.warning("websocket_refused", reason, address=address, reason=reason)
 
 
 def _digest(text: str) -> bytes:

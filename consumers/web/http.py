@@ -1,7 +1,7 @@
 """HTTP on the web server's port: requests, answers, and the paths that are answered.
 
-Pure; the event loop's thread. Each request has a connection of its own, as websockets serves them. Who may ask what is
-decided in consumers/web/access.py.
+Pure; the event loop's thread. Who may ask what is decided in consumers/web/access.py, and how long a connection is kept
+in consumers/web/connection.py.
 """
 
 import email.utils

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 import structlog
@@ -26,6 +26,7 @@ from consumers.base import BaseConsumer
 from consumers.web.access import Access, is_upgrade, method_refused
 from consumers.web.auth import POLICY_VIOLATION, Authenticator, Login
 from consumers.web.client import CHUNK_BYTES, Client
+from consumers.web.connection import ClientConnection
 from consumers.web.dialect import DialectFanout, DialectPeer
 from consumers.web.envelopes import LastClosed, publish
 from consumers.web.fanout import Fanout
@@ -88,6 +89,7 @@ class WebServer(BaseConsumer):
         self._open_klines: asyncio.Task[None] | None = None
         self._binding: asyncio.Task[None] | None = None
         self._server: Server | None = None
+        self._http: set[ClientConnection] = set()
         self._clients: dict[Client, bool] = {}  # whether it uses the dialect
         self._connections = self._requests = self._slow = 0
         self._logger = ThrottledLogger(log)
@@ -203,8 +205,11 @@ class WebServer(BaseConsumer):
 
     async def _serve(self, port: int) -> Server:
         options = self._options
-        own = {"sockets": self._sockets, "refuse": staticmethod(self._refuse_unread)}
-        GuardedServerConnection = type("GuardedServerConnection", (GuardedConnection,), own)  # noqa: N806
+
+        def connect(*arguments: Any, **named: Any) -> ClientConnection:
+            return ClientConnection(self, is_upgrade, lambda: GuardedConnection(*arguments, **named))
+
+        create_connection: Any = connect  # not a class of theirs, but asked for nothing else than asyncio's protocol
         return await serve(
             self._serve_client,
             options.host,
@@ -212,7 +217,7 @@ class WebServer(BaseConsumer):
             ssl=tls_context(options),
             ssl_handshake_timeout=options.auth_limit_s if options.tls_cert else None,
             start_serving=False,
-            process_request=self._answer,
+            process_request=self._check_handshake,
             extensions=[deflate()] if options.compression == "deflate" else None,
             compression=None,
             max_size=INBOUND_BYTES,
@@ -221,7 +226,7 @@ class WebServer(BaseConsumer):
             close_timeout=CLOSE_LIMIT_S,
             server_header=None,
             logger=_library_log,
-            create_connection=GuardedServerConnection,
+            create_connection=create_connection,
         )
 
     async def deliver(self, envelopes: list[Envelope]) -> None:
@@ -255,6 +260,8 @@ class WebServer(BaseConsumer):
                 await asyncio.wait_for(self._all_idle(), CLOSE_LIMIT_S)
         finally:
             self._server.close(code=GOING_AWAY, reason="server shutdown")
+            for connection in [*self._http]:
+                connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._server.wait_closed()), CLOSE_LIMIT_S + 2 * IDLE_POLL_S)
         self._sockets.abort()
@@ -272,16 +279,33 @@ class WebServer(BaseConsumer):
             except Exception:  # the task's outermost: the next ones may be sound
                 self._logger.exception("websocket_open_klines_failed")
 
-    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a request for HTTP, or refuse a WebSocket before its handshake; None lets that begin."""
+    async def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse a WebSocket before its handshake; None lets that begin."""
         assert isinstance(connection, GuardedConnection)
+        if self._options.session_of(request.path.partition("?")[0]):
+            return await self._access.check_session(connection, request)
+        if self._options.serves_envelopes:
+            return await self._authenticator.check_basic(connection.address, connection.connection_lost_waiter, request)
+        return self._access.not_found()
+
+    # -- consumers.web.connection.HttpServer -----------------------------------------------------------
+
+    @property
+    def sockets(self) -> Sockets:
+        """As HttpServer.sockets."""
+        return self._sockets
+
+    def opened(self, connection: ClientConnection) -> None:
+        """As HttpServer.opened."""
+        self._http.add(connection)
+
+    def closed(self, connection: ClientConnection) -> None:
+        """As HttpServer.closed."""
+        self._http.discard(connection)
+
+    async def answer(self, connection: ClientConnection, request: Request) -> Response:
+        """As HttpServer.answer."""
         path = request.path.partition("?")[0]
-        if is_upgrade(request):
-            if self._options.session_of(path):
-                return await self._access.check_session(connection, request)
-            if self._options.serves_envelopes:
-                return await self._authenticator.check_basic(connection, request)
-            return self._access.not_found()
         self._requests += 1
         route = route_of(self._options.routes, unquote(path))
         refuse = route.refuse if route else HttpAnswer.text
@@ -301,8 +325,8 @@ class WebServer(BaseConsumer):
             answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
         return answer.response(has_body=request.method != "HEAD")
 
-    def _refuse_unread(self, method: str, path: str, status: int, text: str) -> HttpAnswer:
-        """Refuse a request that is not read to its end."""
+    def refuse(self, method: str, path: str, status: int, text: str) -> HttpAnswer:
+        """As HttpServer.refuse."""
         route = route_of(self._options.routes, unquote(path))
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             return method_refused(method, route)

@@ -8,18 +8,15 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
 import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
-from consumers.web.http import HttpAnswer
 from consumers.web.login_throttle import network_of
 
 UNAUTHENTICATED_PER_ADDRESS = 200  # sockets of one address without a login; 10 seconds each at most
@@ -27,23 +24,13 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 ABORTED_MOST = 16  # descriptors beyond the bound, until those that were aborted are closed
 PAUSE_S = 0.5  # after an accept for which there was none: asyncio would try 100 times, and log each
 
-SEND_BUFFER_BYTES = 256 * 1024  # in the kernel, per client (Linux doubles it); its default is 4 MB for each slow one
-
-BODY_METHODS = (b"POST ", b"PUT ", b"PATCH ")
-BODY = re.compile(rb"(?i)(^|\n)(transfer-encoding:|content-length:[ \t]*0*[1-9])")
-LINE_BYTES, HEAD_BYTES = (
-    8_000,
-    16_384,
-)  # of a request's first line, which websockets ends at 8,192, and looked at in all
-REFUSED_CLOSE_S = 1.0  # after a refusal, for its sender to read it
-
 
 class AcceptedSocket(socket.socket):
     """A client's socket, with a call when it is closed."""
 
     number = -1  # its descriptor, also after the end
     network = ""
-    transport: asyncio.BaseTransport | None = None  # once there is a WebSocket on it: with TLS, after the handshake
+    transport: asyncio.BaseTransport | None = None  # with TLS, after the handshake
     on_close: Callable[["AcceptedSocket"], object] | None = None
 
     def close(self) -> None:
@@ -100,7 +87,7 @@ class Sockets:
         return True
 
     def serve(self, descriptor: int, transport: asyncio.BaseTransport) -> None:
-        """Record the transport of a socket's WebSocket."""
+        """Record the transport of a socket."""
         self._open[descriptor].transport = transport
 
     def authenticated(self, descriptor: int) -> None:
@@ -206,62 +193,11 @@ class Listener(socket.socket):
 
 
 class GuardedConnection(ServerConnection):
-    """websockets' connection (17.4), which reports its opening to `sockets` and its congestion to `on_congestion`.
+    """websockets' connection (17.4), which reports its congestion to `on_congestion`."""
 
-    `refuse` (method, path, status, sentence) writes the refusal of a request that is not read to its end.
-    """
-
-    sockets: Sockets
     on_congestion: Callable[[bool], object] | None = None
-    refuse: Callable[[str, str, int, str], HttpAnswer]
     address = "unknown"
     descriptor = -1
-    _head = b""
-    _is_refused = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Bound the send buffer and register with `sockets`."""
-        peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            self.descriptor = sock.fileno()
-            self.sockets.serve(self.descriptor, transport)
-        if isinstance(peer, tuple):
-            self.address = str(peer[0])
-        super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Refuse requests with a body, or without an end, which the library would not answer as their path wants."""
-        if self._is_refused:
-            return
-        if self.request is not None:
-            super().data_received(data)
-            return
-        self._head += data[: HEAD_BYTES - len(self._head)]
-        if refusal := self._refusal(self._head):
-            self._is_refused = True
-            self.transport.write(refusal.response().serialize())
-            self.loop.call_later(REFUSED_CLOSE_S, self.transport.abort)  # closed at once, what it still sends resets it
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            return
-        super().data_received(data)
-        if self.request is not None:
-            self._head = b""
-
-    def _refusal(self, head: bytes) -> HttpAnswer | None:
-        line, end, headers = head.partition(b"\r\n")
-        method, path = (*line[:HEAD_BYTES].decode("latin-1").split(" ", 2), "", "")[:2]
-        path = path.partition("?")[0]
-        if len(line) > LINE_BYTES:
-            return self.refuse(method, path, HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
-        if not end:
-            return None
-        if head.startswith(BODY_METHODS):
-            return self.refuse(method, path, HTTPStatus.METHOD_NOT_ALLOWED, "")
-        if BODY.search(headers.partition(b"\r\n\r\n")[0]):
-            return self.refuse(method, path, HTTPStatus.BAD_REQUEST, "a request has no body here")
-        return None
 
     def pause_writing(self) -> None:
         """Report that the transport's buffer is above its high-water mark."""

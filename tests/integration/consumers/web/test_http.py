@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from consumers.web import connection as connection_module
 from consumers.web import server as server_module
 from consumers.web.frames import Message
 from consumers.web.http import HttpAnswer, Route
@@ -288,3 +289,119 @@ def test_a_port_that_was_set_and_is_taken_is_waited_for(monkeypatch):
         assert worker.join(time.monotonic() + 5)
     (line,) = [entry for entry in logs if entry["event"] == "web_not_listening"]
     assert (line["port"], "WEBSOCKET_PORT" in line["remedy"]) == (port, True)
+
+
+# -- one connection, several requests ------------------------------------------------------------------------
+
+
+def test_requests_of_one_connection_are_answered_one_after_another(web):
+    """As clients with a pool of connections ask; a refusal of the path, and a mistake of a handler, end none."""
+    worker = web()
+    connection = http.client.HTTPConnection("127.0.0.1", worker.consumer.port, timeout=30)
+    with contextlib.closing(connection):
+        for path, status in (
+            ("/livez", 200),
+            ("/large", 200),
+            ("/nothing", 404),
+            ("/fails", 500),
+            ("/page/a?b=1", 200),
+        ):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (status, "keep-alive")
+            answer.read()
+            own.add(connection.sock.getsockname())
+        assert len(own) == 1
+
+
+@pytest.mark.parametrize(("protocol", "header"), [("HTTP/1.1", "Connection: close\r\n"), ("HTTP/1.0", "")])
+def test_a_connection_ends_with_its_answer_where_the_client_wants_that(web, protocol, header):
+    worker = web()
+    with socket.create_connection(("127.0.0.1", worker.consumer.port), timeout=30) as connection:
+        connection.sendall(f"GET /livez {protocol}\r\n{header}\r\n".encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"Connection: close" in received
+
+
+def test_requests_that_come_at_once_are_answered_in_their_order(web):
+    """Byte by byte too, and a WebSocket after them."""
+    worker = web()
+    with socket.create_connection(("127.0.0.1", worker.consumer.port), timeout=30) as connection:
+        text = b"GET /page/1 HTTP/1.1\r\n\r\nGET /large HTTP/1.1\r\n\r\nGET /page/2 HTTP/1.1\r\n\r\n"
+        connection.sendall(text[:30])
+        for byte in text[30:]:
+            connection.sendall(bytes([byte]))
+        handshake = "Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        connection.sendall(f"GET /live HTTP/1.1\r\n{handshake}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+        received = b""
+        while b"101 Switching" not in received:
+            received += connection.recv(1 << 20)
+    places = [received.index(text) for text in (b"/page/1", b"x" * 5_000_000, b"/page/2", b"101 Switching")]
+    assert places == sorted(places)
+
+
+def test_a_client_that_does_not_read_is_ended_and_costs_the_others_nothing(web, monkeypatch):
+    monkeypatch.setattr(connection_module, "ANSWERED_S", 0.5)
+    worker = web()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", worker.consumer.port))
+        slow.sendall(b"GET /large HTTP/1.1\r\n\r\n" * 3)
+        wait_until(lambda: worker.consumer.counters()["sockets"] == 1)
+        assert ask(worker, "/livez")[0] == 200
+        wait_until(lambda: worker.consumer.counters()["sockets"] == 0)
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET /li", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Endless: "])
+def test_a_request_that_does_not_end_is_ended(web, monkeypatch, begin):
+    """However slowly it goes on."""
+    monkeypatch.setattr(connection_module, "ANSWERED_S", 0.5)
+    worker = web()
+    with socket.create_connection(("127.0.0.1", worker.consumer.port), timeout=30) as connection:
+        connection.sendall(begin)
+        connection.settimeout(0.05)
+        ended = False
+        while not ended:
+            try:
+                connection.sendall(b"x" if begin else b"")
+                ended = connection.recv(100) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+    wait_until(lambda: worker.consumer.counters()["sockets"] == 0)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET /livez HTTP/2.0\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\n" + b"A: " + b"b" * 20_000, 431),
+        (b"GET /" + b"a" * 9_000, 414),
+        (b"GET /\xff HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused(web, request_text, status):
+    worker = web()
+    with socket.create_connection(("127.0.0.1", worker.consumer.port), timeout=30) as connection:
+        connection.sendall(request_text)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 %d" % status)
+
+
+def test_connections_without_a_request_do_not_delay_a_stop(web):
+    worker = web()
+    connection = http.client.HTTPConnection("127.0.0.1", worker.consumer.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/livez")
+        connection.getresponse().read()
+        begun_s = time.monotonic()
+        worker.begin_stop(time.monotonic() + 10)
+        assert worker.join(time.monotonic() + 10)
+        assert time.monotonic() - begun_s < 5
+        assert connection.sock.recv(1) == b""
