@@ -13,11 +13,12 @@ import msgspec
 
 from model.intervals import MONTH, Interval, month_start, parse_interval
 from model.market_api import FOR_EVER, MarketApiOptions
-from model.ports import KlineRows, StoreError
+from model.ports import CandleStore, KlineRows, StoreError
 from model.records import Kline
 
 JUST_CLOSED_MS = 5_000  # after its end a kline may still be on its way to the store
 SETTLED_MS = 10_000  # after its end a candle of the exchange does not change any more
+KEPT_MOST = 50  # texts of rows, 80 kB each at most: several clients ask for the same ones
 OPEN_KEPT_S = 0.5  # how long an answer with a candle that changes is kept for equal requests
 
 
@@ -115,6 +116,7 @@ class KlineAnswers:
     ) -> None:
         self._options, self._form, self._open_form = options, tuple(form), tuple(open_form or form)
         self._older = older
+        self._kept: dict[tuple[str, str, int, int, int, bool], tuple[CandleStore, int, KlineRows]] = {}
         self._intervals = {each.step_ms: each for each in map(parse_interval, options.intervals)}
 
     async def rows(self, *asked: Any, **order: Any) -> str | None:
@@ -186,14 +188,24 @@ class KlineAnswers:
     async def _read(
         self, market: str, symbol: str, step_ms: int, first_ms: int, end_ms: int, newest_first: bool
     ) -> KlineRows | None:
+        """Read rows of the store; those read last are kept until klines are added."""
         if (store := self._options.store()) is None:
             return None
+        key, commits = (market, symbol, step_ms, first_ms, end_ms, newest_first), store.commits
+        kept = self._kept.get(key)
+        if kept and kept[:2] == (store, commits):
+            return kept[2]
         try:
-            return await asyncio.to_thread(
+            rows = await asyncio.to_thread(
                 store.rows, market, symbol, step_ms, self._form, first_ms, end_ms, newest_first=newest_first
             )
         except StoreError:
             return None  # the store reports it itself
+        self._kept.pop(key, None)
+        self._kept[key] = store, commits, rows
+        if len(self._kept) > KEPT_MOST:
+            del self._kept[next(iter(self._kept))]
+        return rows
 
     def _row(self, kline: Kline) -> str:
         names = self._open_form[1::2]

@@ -266,6 +266,10 @@ class CandleStore(Protocol):
     `step_ms` is the step of an interval (model.intervals; 0 for months). Raises StoreError where it cannot be read.
     """
 
+    @property
+    def commits(self) -> int:
+        """How often klines were added since the start: what was read holds while this is the same. Never blocks."""
+
     def klines(
         self,
         market: str,

@@ -77,6 +77,8 @@ class KlineReader:
         self._generation = 0
         self._is_open = False
         self._calls: tuple[Callable[[], object], ...] = ()
+        self.commits = 0
+        """As CandleStore.commits."""
         self.damage: Exception | None = None
         """What a reader found wrong with the file itself."""
 
@@ -88,7 +90,8 @@ class KlineReader:
         self._is_open = True
 
     def committed(self) -> None:
-        """Call what `on_commit` was given."""
+        """Count a commit, and call what `on_commit` was given."""
+        self.commits += 1
         for call in self._calls:
             call()
 

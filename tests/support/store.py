@@ -19,6 +19,7 @@ class MemoryStore:
     """A model.ports.CandleStore; `problem` is what every call raises as a StoreError."""
 
     def __init__(self) -> None:
+        self.commits = 0
         self.held: dict[SeriesKey, dict[int, Kline]] = {}
         self.records: list[str] = []
         self.problem = ""

@@ -32,9 +32,14 @@ class Store:
     """A CandleStore of the minutes whose numbers are given."""
 
     def __init__(self, numbers, incomplete=()):
-        self.numbers, self.incomplete = set(numbers), incomplete
+        self.numbers, self.incomplete, self.reads = set(numbers), incomplete, 0
+
+    @property
+    def commits(self):
+        return len(self.numbers)
 
     def rows(self, market, symbol, step_ms, form, start_ms=0, end_ms=None, limit=None, *, newest_first=False):
+        self.reads += 1
         found = sorted(number for number in self.numbers if start_ms <= number * MINUTE < end_ms)
         texts = [f"[{number * MINUTE},{number}]" for number in found]
         complete = len(found) - len([number for number in found if number in self.incomplete])
@@ -43,6 +48,8 @@ class Store:
 
 
 class Broken:
+    commits = 0
+
     def rows(self, *_arguments, **_options):
         raise StoreError("disk")
 
@@ -63,12 +70,34 @@ class Live:
         return self.closes
 
 
-def rows(store, live=None, limit=3, now_ms=NOW, **bounds):
+def answers_of(store, live=None, now_ms=NOW):
     options = MarketApiOptions(
         upstream=Nowhere(), store=lambda: store, live=live, intervals=("1m",), symbols=lambda _: {"BTCUSDT"},
         now_ms=lambda: now_ms,
     )  # fmt: skip
-    return asyncio.run(KlineAnswers(options, FORM).rows("linear", "BTCUSDT", MINUTE, limit, **bounds))
+    return KlineAnswers(options, FORM)
+
+
+def rows(store, live=None, limit=3, now_ms=NOW, **bounds):
+    return asyncio.run(answers_of(store, live, now_ms).rows("linear", "BTCUSDT", MINUTE, limit, **bounds))
+
+
+def test_rows_of_the_store_are_read_again_only_when_klines_were_added():
+    """For several clients ask for the same, and each reading takes a thread."""
+    store = Store(range(990, 999))
+    answers = answers_of(store)
+
+    def ask(number):
+        return asyncio.run(answers.rows("linear", "BTCUSDT", MINUTE, 2, end_ms=number * MINUTE))
+
+    first = ask(995)
+    assert first == "[59640000,994],[59700000,995]"
+    assert ask(995) == first
+    assert store.reads == 1
+    assert ask(996) != first
+    store.numbers.add(980)
+    assert ask(995) == first
+    assert store.reads == 3
 
 
 ONE, MONTH = parse_interval("1m"), parse_interval("1M")

@@ -42,6 +42,8 @@ class Exchange:
 class Store:
     """A CandleStore of minutes that are complete, down to `first_ms`."""
 
+    commits = 0
+
     def __init__(self, first_ms: int = 0) -> None:
         self.first_ms = first_ms
 
