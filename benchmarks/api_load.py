@@ -1,6 +1,7 @@
 """500 requests a second of 1,000 candles each beside a payload path at 20,000 messages a second, and each alone.
 
     python -m benchmarks.api_load [--seconds 10] [--rounds 3] [--save]      the long form: --seconds 60
+    --kept: clients keep their connections, as those of requests and aiohttp do; else each request has one of its own
 
 A round is the path without requests, the path with them, and requests alone, in an order that turns. An answer's time
 is from when its request was due. The candles are those of the store; one series is of another process's hand.
@@ -32,7 +33,7 @@ MINUTE_MS = 60_000
 MEDIAN_LIMIT_MS = 5.0
 
 
-def run(rounds: int, seconds: float, rate: int, api_rate: int, folder: Path) -> Section:
+def run(rounds: int, seconds: float, rate: int, api_rate: int, folder: Path, *, is_kept: bool) -> Section:
     """All rounds on one collector."""
     port = free_port()
     contender = KLINES.but(WEBSOCKET_PORT=str(port), KLINE_STORE_PATH=str(folder / "store"))
@@ -51,7 +52,9 @@ def run(rounds: int, seconds: float, rate: int, api_rate: int, folder: Path) -> 
             for number in range(rounds):
                 for what in (["path", "both", "api"] * 2)[number % 3 : number % 3 + 3]:
                     if what != "path":
-                        loader.send(port=port, path=path, rate=api_rate, seconds=seconds, expected=expected)
+                        loader.send(
+                            port=port, path=path, rate=api_rate, seconds=seconds, expected=expected, is_kept=is_kept
+                        )
                     before = process.cpu()
                     sample = path_load(this, process, rate, seconds) if what != "api" else None
                     values = {} if sample is None else {"p50": sample.p50_ms, "p99": sample.p99_ms}
@@ -62,7 +65,10 @@ def run(rounds: int, seconds: float, rate: int, api_rate: int, folder: Path) -> 
                     values["cpu"] = process.cpu().since(before).total_s / seconds * 100
                     found[what].append(values)
                     print(what, {name: round(value, 2) for name, value in values.items()}, flush=True)
-    return section(found, rounds, seconds, rate, api_rate, problems)
+    how = "kept connections" if is_kept else "a connection each"
+    return section(
+        found, f"{rounds} rounds of {seconds:g} s, {CANDLES:,} candles an answer, {how}", rate, api_rate, problems
+    )
 
 
 def path_load(harness: Harness, process: Child, rate: int, seconds: float) -> Sample:
@@ -113,7 +119,7 @@ def answers(found: dict[str, object], problems: list[str]) -> dict[str, float]:
 
 
 def section(
-    found: dict[str, list[dict[str, float]]], rounds: int, seconds: float, rate: int, api_rate: int, problems: list[str]
+    found: dict[str, list[dict[str, float]]], what_ran: str, rate: int, api_rate: int, problems: list[str]
 ) -> Section:
     """Write the table; the times of the path in pairs."""
     names = {
@@ -129,7 +135,7 @@ def section(
     pairs = [both["p99"] - alone["p99"] for alone, both in zip(found["path"], found["both"], strict=True)]
     if median([each["median"] for each in found["both"]]) > MEDIAN_LIMIT_MS:
         problems.append("the median of answers is over its limit")
-    text = f"{rounds} rounds of {seconds:g} s, {CANDLES:,} candles an answer, a connection each. Median (least to most).\n\n"
+    text = f"{what_ran}. Median (least to most).\n\n"
     head = ("", "payload p50 ms", "p99 ms", "answer median ms", "p99 ms", "% of a core")
     text += table(head, rows) + f"\n\np99 of the path with requests less without: {spread(pairs)} ms in pairs."
     return Section("API load", text, {"rounds": found}, problems)
@@ -142,18 +148,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=PATH_RATE)
     parser.add_argument("--api-rate", type=int, default=API_RATE)
+    parser.add_argument("--kept", action="store_true")
     parser.add_argument("--save", action="store_true", help="write results/<date>-api-load.md")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.rounds, options.seconds, options.rate, options.api_rate, Path(folder))
+        found = run(options.rounds, options.seconds, options.rate, options.api_rate, Path(folder), is_kept=options.kept)
     print(found.text)
     for problem in found.problems:
         print(f"FAILED {problem}")
     print(f"load average before: {load:.1f}")
     if options.save:
         command = f"python -m benchmarks.api_load --seconds {options.seconds:g} --rounds {options.rounds}"
-        print(f"written: {save([found], command, 'api-load')}")
+        command += " --kept" if options.kept else ""
+        print(f"written: {save([found], command, 'api-load-kept' if options.kept else 'api-load')}")
     return 1 if found.problems else 0
 
 

@@ -297,21 +297,17 @@ def test_a_port_that_was_set_and_is_taken_is_waited_for(monkeypatch):
 def test_requests_of_one_connection_are_answered_one_after_another(web):
     """As clients with a pool of connections ask; a refusal of the path, and a mistake of a handler, end none."""
     worker = web()
+    asked = (("/livez", 200), ("/large", 200), ("/nothing", 404), ("/fails", 500), ("/page/a?b=1", 200))
+    own = set()
     connection = http.client.HTTPConnection("127.0.0.1", worker.consumer.port, timeout=30)
     with contextlib.closing(connection):
-        for path, status in (
-            ("/livez", 200),
-            ("/large", 200),
-            ("/nothing", 404),
-            ("/fails", 500),
-            ("/page/a?b=1", 200),
-        ):
+        for path, status in asked:
             connection.request("GET", path)
             answer = connection.getresponse()
             assert (answer.status, answer.getheader("Connection")) == (status, "keep-alive")
             answer.read()
             own.add(connection.sock.getsockname())
-        assert len(own) == 1
+    assert len(own) == 1
 
 
 @pytest.mark.parametrize(("protocol", "header"), [("HTTP/1.1", "Connection: close\r\n"), ("HTTP/1.0", "")])
