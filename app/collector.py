@@ -46,6 +46,7 @@ from callbacks.redundancy import RedundantTrades
 from conf.coins import CoinsFile
 from conf.settings import Settings
 from consumers.record_decoder import RecordDecoder
+from consumers.redis.checkpoint.load import published_without_redis
 from consumers.service import OutputService
 from exchanges.clock import ClockSampler, MarketDecoder
 from exchanges.contract import Venue
@@ -57,7 +58,7 @@ from model.context import current
 from model.events import EventFanout
 from model.pacing import ThrottledLogger
 from model.ports import Callback, CandleStore, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
-from model.records import Kind, Published
+from model.records import Kind
 from network.report import describe_network
 from streams import (
     DescriptorBudget,
@@ -357,11 +358,16 @@ class Collector:
         return frozenset(symbols if "ALL" in chosen else {*symbols} & {*self._entries.resolve(market, chosen)})
 
     def _backfill(self) -> None:
-        """Backfill klines since the checkpoint that an earlier run left."""
-        if (redis := self.outputs.manager.redis) and self.klines:
-            collected = self.streams.collected()
-            known = redis.load_checkpoint({*self.settings.markets, *(market for market, _ in collected)})
-            self.klines.resume(Published(known, redis.recent), collected)
+        """Backfill klines since the end of what an earlier run published."""
+        if self.klines is None:
+            return
+        redis, collected = self.outputs.manager.redis, self.streams.collected()
+        store = self.outputs.manager.read_earlier_store()
+        if redis:
+            markets = {*self.settings.markets, *(market for market, _ in collected)}
+            self.klines.resume(redis.load_checkpoint(markets, store), collected)
+        elif store:
+            self.klines.resume(published_without_redis(store, now_ms()), collected)
 
     # -- building the parts -----------------------------------------------------------------------------------
 

@@ -313,6 +313,7 @@ def _store(settings: Settings) -> StoreOptions:
         path=settings.kline_store_path / f"{name}.sqlite",
         days=settings.kline_store_days,
         max_gb=settings.kline_store_max_gb,
+        marks_published="redis" not in settings.outputs,
     )
 
 

@@ -182,7 +182,7 @@ class World:
         self._server = enter(ValkeyServer(port=None))
         self.client = enter(contextlib.closing(redis.Redis(port=self._server.port)))
         self.subscriber = enter(Subscriber(self._server.port))
-        self.store = folder / "output" / "store" / "bybit_linear.sqlite"
+        self.store = folder / "store" / "bybit_linear.sqlite"
 
     def start(self) -> Child:
         """Start a collector."""
@@ -199,6 +199,7 @@ class World:
             KLINE_INTERVALS=INTERVALS,
             RAW_STREAMS="trades",
             REDIS_EMBEDDED="never",
+            KLINE_STORE_PATH="store",
             WEBSOCKET_PORT="0",
             LOG_FORMAT="json",
             **self._settings,

@@ -29,6 +29,7 @@ from consumers.redis.options import RedisOptions, RedisStreamsOptions, StorageOp
 from consumers.redis.standalone import RedisPublisher
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
+from consumers.store.published import EarlierStore
 from consumers.store.reader import KlineReader
 from consumers.store.store import STORED, StoreConsumer, StoreOptions
 from consumers.web.options import WebOptions
@@ -41,7 +42,8 @@ log = structlog.get_logger()
 
 SETUP_LIMIT_S = 10.0  # a start waits so long for the outputs to be set up
 ASLEEP_S = 3600.0  # between two ticks of a web server without envelopes, which does nothing in them
-OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis: one that hangs must leave redis its part
+OTHERS_SHARE = 0.6  # of the stop's time, for all outputs but redis and the store: one that hangs must leave them theirs
+REDIS_SHARE = 0.8  # of the rest, for redis
 
 
 class ConsumerSettingsError(ValueError):
@@ -120,6 +122,8 @@ class ConsumerManager:
             self.candle_store = consumer.reader
             self._store = Worker(consumer, consumer.name, events, self._options.lasting_s)
             self._outputs.append(self._store)
+            if self.redis:
+                self.redis.note_with(self.record)
 
     @classmethod
     def list_available_consumers(cls) -> list[str]:
@@ -155,9 +159,14 @@ class ConsumerManager:
 
     def publish(self, envelope: Envelope) -> None:
         """Send one envelope to every output; never blocks."""
+        self.record(envelope)  # first: the store has a kline before it is told that Redis confirmed it
         for output in self._takers:
             output.offer(envelope)
-        self.record(envelope)
+
+    def read_earlier_store(self) -> EarlierStore | None:
+        """Return what the store has of an earlier run, where there is one; before `start`."""
+        options = self._options.store
+        return EarlierStore.read(options.path) if options else None
 
     def record(self, envelope: Envelope) -> None:
         """Send one envelope to the candle store and its journal alone, where there is one; never blocks."""
@@ -179,18 +188,22 @@ class ConsumerManager:
         return [thread for output in self._all() for thread in output.threads()]
 
     def stop(self, deadline_s: float) -> list[str]:
-        """Flush and end every output, redis last; returns those not finished by `deadline_s` (monotonic)."""
-        others = [output for output in self._all() if output is not self.redis]
-        now_s = time.monotonic()
-        share = OTHERS_SHARE if self.redis else 1.0
-        others_by_s = now_s + max(0.0, deadline_s - now_s) * share
-        for output in others:
-            output.begin_stop(others_by_s)
-        unfinished = [output for output in others if not output.join(others_by_s)]
-        if self.redis:
-            self.redis.begin_stop(deadline_s)
-            if not self.redis.join(deadline_s):
-                unfinished.append(self.redis)
+        """Flush and end every output, redis after the others, and the store last, which notes what redis confirmed.
+
+        Returns those not finished by `deadline_s` (monotonic).
+        """
+        others: list[Output] = [output for output in self._all() if output not in (self.redis, self._store)]
+        unfinished: list[Output] = []
+        for outputs, share in (
+            (others, OTHERS_SHARE if self.redis else 1.0),
+            ([self.redis] if self.redis else [], REDIS_SHARE if self._store else 1.0),
+            ([self._store] if self._store else [], 1.0),
+        ):
+            now_s = time.monotonic()
+            by_s = now_s + max(0.0, deadline_s - now_s) * share
+            for output in outputs:
+                output.begin_stop(by_s)
+            unfinished += [output for output in outputs if not output.join(by_s)]
         names = [output.name for output in unfinished]
         if names:
             log.warning("consumers_unfinished", consumers=names)

@@ -30,13 +30,13 @@ AWAY_S = 0.5  # a node that failed is tried again after this
 SLOTS = 16_384
 BATCH_BYTES = 4 * 1024 * 1024  # per step
 KEPT_BACK = 20_000  # klines of nodes that are away, tried again at once, so that those behind them are sent too
-LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and the checkpoint is saved
+LOOK_S = 0.5  # idle: how often klines that wait for a node are tried, and what was published is noted
 
 
 class ClusterPublisher(Publisher):
     """Publishes to a cluster; `options.cluster`: a channel, and so a slot, per kind or symbol.
 
-    Per symbol the channels are named `<channel>:<SYMBOL>`. The checkpoint is in files alone.
+    Per symbol the channels are named `<channel>:<SYMBOL>`. The checkpoint is in the store alone.
     """
 
     checkpoints_in_redis = False
@@ -126,7 +126,7 @@ class ClusterPublisher(Publisher):
         self._nodes.probe()
         if self._nodes.is_known and (messages := self.take()):
             self.settle(messages, self._nodes.publish(messages))
-        self._checkpoint.save_if_due(time.monotonic(), now_ms())
+        self._checkpoint.note_if_due(time.monotonic(), now_ms())
         if self._stopping.is_set():
             return self._has_new or len(self._backlog) > 0
         self.wake.arm()

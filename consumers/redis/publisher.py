@@ -3,23 +3,21 @@
 Any thread may call what is public here; `load_checkpoint` before the start.
 """
 
-import threading
+import itertools
 import time
 from collections.abc import Iterable
 
 import structlog
 
-from consumers.redis.backlog import spilled_klines
-from consumers.redis.checkpoint.files import MarketKlines, load_recent
-from consumers.redis.checkpoint.load import load_checkpoint, sent_from_file, with_spilled
-from consumers.redis.checkpoint.store import KlineCheckpoint
+from consumers.redis.checkpoint.load import load_published
+from consumers.redis.checkpoint.store import KlineCheckpoint, Note
 from consumers.redis.options import RedisOptions
 from consumers.redis.output import RedisOutput
-from consumers.single_worker import SingleWorker
+from consumers.store.published import EarlierStore
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
-from model.records import LastPublished, SeriesKey
+from model.records import Published
 
 log = structlog.get_logger()
 
@@ -32,45 +30,39 @@ class Publisher(RedisOutput):
     """
 
     name = "redis"
-    checkpoints_in_redis = True  # else in files alone
+    checkpoints_in_redis = True  # else in the store alone
 
     def __init__(self, options: RedisOptions, events: EventSink = NO_EVENTS) -> None:
         """`events` may publish here: what comes while Redis is away waits as raw."""
         super().__init__(options, events)
         self._options = options
         self.publish_raw, self.publish_all = self.raw.put, self.raw.put_all
-        self._file_writer = SingleWorker("redis-files")
-        self._checkpoint = KlineCheckpoint(options.checkpoint, self._file_writer)
-        self.recent: MarketKlines = []  # the newest klines of an earlier run, and its incomplete ones; set by the load
+        self._checkpoint = KlineCheckpoint(options.checkpoint)
+        self._note: Note | None = None
         self._sent_before = 0  # of the messages that an earlier run left on disk
         self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
-    def load_checkpoint(self, markets: Iterable[str]) -> dict[SeriesKey, LastPublished]:
+    def note_with(self, note: Note) -> None:
+        """Hand what Redis confirms to `note`, the store's; before `load_checkpoint`."""
+        self._note = note
+        self._checkpoint.note_with(note)
+
+    def load_checkpoint(self, markets: Iterable[str], store: EarlierStore | None = None) -> Published:
         """Read what an earlier run published last, or left on disk to be published first, and go on from there.
 
         Before `start`; blocks for seconds at most. Without it the checkpoint begins empty, and the old one is lost.
         """
-        options, spill_path = self._options.checkpoint, self._options.spill_path
+        options = self._options.checkpoint
         if options is None:
-            return {}
-        self._checkpoint.acquire_lock()
+            return Published()
         url = self._options.url if self.checkpoints_in_redis else None
-        known = load_checkpoint(url, options, markets, now_ms())
-        self._checkpoint.restore(known)
-        self._sent_before = sent_from_file(spill_path, known)
-        spilled = list(spilled_klines(spill_path, now_ms()))
-        self.recent = load_recent(options.recent_path, spilled)
-        self._checkpoint.recent.begin(load_recent(options.recent_path))
-        return with_spilled(known, spilled)
-
-    def start(self) -> None:
-        """Start the thread, and the one that writes files; connecting goes on until it succeeds."""
-        self._file_writer.start()
-        super().start()
-
-    def threads(self) -> list[threading.Thread]:
-        """The threads that must live: its own, and the one that writes files."""
-        return [*super().threads(), *self._file_writer.threads()]
+        loaded = load_published(url, options, markets, self._options.spill_path, store, now_ms())
+        self._checkpoint.restore(loaded.confirmed, store.marks if store else None)
+        self._sent_before = loaded.sent
+        if self._note:
+            for market, klines in itertools.groupby(loaded.old, key=lambda one: one[0]):
+                self._note(Envelope("", market, "klines", tuple(kline for _, kline in klines)))
+        return loaded.published
 
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope; never blocks. What is not klines goes to the main key alone, and as raw does."""
@@ -104,6 +96,6 @@ class Publisher(RedisOutput):
             log.info("redis_up", sentence="Redis is connected.")  # for the first time
 
     def _save_unsent(self, raw_in_flight: int) -> None:
-        """Save the checkpoint too."""
-        self._checkpoint.end()
+        """Note what was confirmed too."""
+        self._checkpoint.note_all()
         super()._save_unsent(raw_in_flight)

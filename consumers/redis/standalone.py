@@ -84,7 +84,6 @@ class RedisPublisher(Publisher):
             in_flight=len(in_flight),
             receivers=in_flight.receivers,
             published_known=len(self._checkpoint),
-            published_save_errors=self._checkpoint.save_errors,
         )
 
     def _send_as_owner(self) -> bool:
@@ -124,7 +123,7 @@ class RedisPublisher(Publisher):
             raise error
         session.exchange(with_klines=True)
         is_idle = not (session.has_waiting or len(self._in_flight))
-        self._checkpoint.save_if_due(time.monotonic(), now_ms(), is_idle=is_idle)
+        self._checkpoint.note_if_due(time.monotonic(), now_ms(), is_idle=is_idle)
         if session.is_stuck:
             with self._asleep():
                 session.wait()
@@ -161,7 +160,7 @@ class RedisPublisher(Publisher):
 
     def _lose(self, error: Exception) -> None:
         if self._session is not None:
-            self._checkpoint.save_if_due(time.monotonic(), now_ms())
+            self._checkpoint.note_if_due(time.monotonic(), now_ms())
             if time.monotonic() - self._session.opened_s > self._options.backoff_cap_s:
                 self._backoff.attempts = 0
         super()._lose(error)

@@ -105,6 +105,7 @@ def _remove_before(connection: sqlite3.Connection, before_ms: int) -> Iterator[i
             yield removed
             if removed < ROWS:
                 break
+    connection.execute("DELETE FROM unconfirmed WHERE start_ms < ?", (before_ms,))
     while True:
         removed = connection.execute(REMOVE_RECORDS, (before_ms, ROWS)).rowcount
         yield removed

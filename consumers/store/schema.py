@@ -18,6 +18,7 @@ LOG_BYTES = 64 * 1024 * 1024  # the log is cut to this when it is empty again
 SIDE_FILES = ("", "-wal", "-shm")
 
 TRADES, EXCHANGE = 0, 1  # klines.source
+SET_RUNNING = "INSERT OR REPLACE INTO state(name, value) VALUES('running', ?)"
 
 TABLES = """
 CREATE TABLE series(
@@ -32,10 +33,16 @@ CREATE TABLE klines(
   complete INTEGER NOT NULL, source INTEGER NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(series, start_ms)
 ) WITHOUT ROWID;
+CREATE INDEX klines_incomplete ON klines(start_ms) WHERE complete = 0;
 CREATE TABLE published(
   series INTEGER PRIMARY KEY REFERENCES series(id),
   start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, complete INTEGER NOT NULL
 );
+CREATE TABLE unconfirmed(
+  series INTEGER NOT NULL REFERENCES series(id), start_ms INTEGER NOT NULL, revision INTEGER NOT NULL,
+  PRIMARY KEY(series, start_ms)
+) WITHOUT ROWID;
+CREATE TABLE state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE journal(id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, event TEXT NOT NULL, record TEXT NOT NULL);
 CREATE INDEX journal_ts ON journal(ts);
 CREATE VIEW candles AS
@@ -72,6 +79,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if not _value(connection, "user_version"):
             _make_tables(connection)
+        connection.execute(SET_RUNNING, (1,))
     except BaseException:
         connection.close()
         raise

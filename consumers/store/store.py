@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from consumers.health import FailureLog
 from consumers.store.checkpoint import Checkpoint
 from consumers.store.cleaning import Cleaning
 from consumers.store.reader import KlineReader
-from consumers.store.schema import StoreInUseError, is_about_the_data, is_damaged, open_writer, set_aside
-from consumers.store.writer import Entry, entries_of, roll_back, write
+from consumers.store.schema import SET_RUNNING, StoreInUseError, is_about_the_data, is_damaged, open_writer, set_aside
+from consumers.store.writer import MARKS, Entry, entries_of, roll_back, write
 from model.clock import now_ms
 from model.envelope import Envelope
 from model.files import acquire_lock, is_same_file
@@ -33,17 +33,21 @@ log = structlog.get_logger()
 CLEAN_SLICE_S = 0.02  # of the clean-up at a time, once a second: klines wait no longer for it
 BATCH_RECORDS = 5_000  # klines in one transaction: 40 ms
 SAMPLE = 200  # characters of what is refused, in the log
-STORED = frozenset({"klines", "status", "audit"})
+STORED = frozenset({"klines", *MARKS, "status", "audit"})
 """The types of envelopes that are written; others are not for the store."""
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """The file, and how much it keeps: `days` of klines and records, `max_gb` of all together; 0 is without limit."""
+    """The file, and how much it keeps: `days` of klines and records, `max_gb` of all together; 0 is without limit.
+
+    `marks_published`: no Redis confirms klines, and what is written counts as published.
+    """
 
     path: Path = Path("output/store/bybit_linear.sqlite")
     days: float = 0.0
     max_gb: float = 0.0
+    marks_published: bool = False
     pending_bytes: int = 32 * 1024 * 1024  # that may wait in memory for a disk that refuses: some 130,000 klines
     retry_s: float = 1.0  # between two attempts on a disk that refuses
 
@@ -105,6 +109,8 @@ class StoreConsumer(BaseConsumer):
         self._flush()
         if self._waiting:
             log.error("store_records_lost", records=sum(entry.records for entry in self._waiting))
+        else:
+            self._guarded(lambda connection: connection.execute(SET_RUNNING, (0,)))
         self._close()
         self._release()
         self._is_running = False
@@ -132,7 +138,7 @@ class StoreConsumer(BaseConsumer):
 
     def _write_some(self, connection: sqlite3.Connection) -> None:
         records = taken = 0
-        written = {"klines": 0, "journal": 0}
+        written: Counter[str] = Counter()
         connection.execute("BEGIN IMMEDIATE")
         for entry in self._waiting:
             if records >= BATCH_RECORDS:
@@ -140,7 +146,7 @@ class StoreConsumer(BaseConsumer):
             taken += 1
             records += entry.records
             try:
-                write(connection, entry)
+                write(connection, entry, is_published=self._options.marks_published)
                 written[entry.data_type] += entry.records
             except sqlite3.Error as error:
                 if not connection.in_transaction or not is_about_the_data(error):

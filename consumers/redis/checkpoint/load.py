@@ -1,21 +1,23 @@
-"""The checkpoint of an earlier run, read at the start: from Redis, the state file, the spill file.
+"""The checkpoint of an earlier run, read at the start: from Redis, the store, the spill file.
 
 Any thread, before anything is published; blocks for a few seconds at most. What cannot be read is logged and
 counts as empty: the collector starts all the same.
 """
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
 import structlog
 from redis.exceptions import RedisError
 
-from consumers.redis.backlog import parse_line
+from consumers.redis.backlog import parse_line, spilled_klines
+from consumers.redis.checkpoint.old_files import newest_of, read_lines, read_old_files, rename_old_files
 from consumers.redis.checkpoint.store import (
     NOTHING,
     CheckpointOptions,
@@ -25,34 +27,93 @@ from consumers.redis.checkpoint.store import (
     decode_message,
     interval_of,
     is_stale,
-    last_of,
 )
 from consumers.redis.connection import MALFORMED_REPLY_ERRORS, bounded_client
-from model.files import open_descriptor, read_file
-from model.records import LastPublished, SeriesKey
+from consumers.store.published import EarlierStore
+from model.files import open_descriptor
+from model.records import LastPublished, MarketKlines, Published, SeriesKey
 
 log = structlog.get_logger()
 
 LOAD_LIMIT_S = 3.0  # for all of Redis: a stop waits for it
-TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the file is there
+TIMEOUT_S = 1.5  # a Redis that does not answer must not hold up the start; the store is there
 
 
-def load_checkpoint(
+class Loaded(NamedTuple):
+    """What an earlier run left: what Redis confirmed by series, what counts as published, and what the store lacks.
+
+    `sent` messages at the front of the spill file were published. `old` klines are of files from before the store.
+    """
+
+    confirmed: dict[SeriesKey, LastPublished]
+    published: Published
+    sent: int
+    old: MarketKlines
+
+
+def load_published(
     url: str | None,
     options: CheckpointOptions,
     markets: Iterable[str],
+    spill_path: Path | None,
+    store: EarlierStore | None,
+    now_ms: int,
+) -> Loaded:
+    """Read the hash in Redis, the store, and what waits on disk to be published first.
+
+    `url` None: there is no hash. `store` None: nothing but the hash remembers.
+    """
+    marks: Mapping[SeriesKey, LastPublished] = store.marks if store else {}
+    old: MarketKlines = []
+    if store and options.old_path:
+        if marks:
+            rename_old_files(options.old_path)
+        else:
+            marks, old = read_old_files(options.old_path)
+    confirmed = load_confirmed(url, options.key_prefix, markets, marks, now_ms)
+    spilled = list(spilled_klines(spill_path, now_ms))
+    known = with_spilled(store.held(confirmed) if store else confirmed, spilled)
+    published = store.published(known) if store else Published(known)
+    waiting = list(read_lines(spilled))
+    leaving = {(market, k.symbol, k.interval, k.timestamp, k.revision) for market, k in waiting}
+    published = dataclasses.replace(
+        published,
+        recent=newest_of([*published.recent, *old, *waiting]),
+        unconfirmed=[
+            (market, k)
+            for market, k in published.unconfirmed
+            if (market, k.symbol, k.interval, k.timestamp, k.revision) not in leaving
+        ],
+    )
+    return Loaded(confirmed, published, sent_from_file(spill_path, confirmed), old)
+
+
+def published_without_redis(store: EarlierStore, now_ms: int) -> Published:
+    """Return what an earlier run published, where no Redis confirms it: the store's own marks."""
+    return store.published(store.held(_without_stale(store.marks, now_ms)))
+
+
+def load_confirmed(
+    url: str | None,
+    key_prefix: str,
+    markets: Iterable[str],
+    marks: Mapping[SeriesKey, LastPublished],
     now_ms: int,
     limit_s: float = LOAD_LIMIT_S,
 ) -> dict[SeriesKey, LastPublished]:
-    """Merge Redis and the file: the newer start wins, then the higher revision. None in `url`: the file alone.
+    """Merge the hash in Redis and marks: the newer start wins, then the higher revision. None in `url`: marks alone.
 
     What was published last long ago is left out, and removed from Redis: its symbol is no longer collected.
     """
-    found = _from_file(options.path)
-    in_redis = _from_redis(url, options.key_prefix, markets, now_ms, limit_s) if url else {}
+    found = dict(marks)
+    in_redis = _from_redis(url, key_prefix, markets, now_ms, limit_s) if url else {}
     for key, last in in_redis.items():
         found[key] = max(last, found.get(key, NOTHING))
-    return {key: last for key, last in found.items() if not is_stale(key[2], last.start_ms, now_ms)}
+    return _without_stale(found, now_ms)
+
+
+def _without_stale(known: Mapping[SeriesKey, LastPublished], now_ms: int) -> dict[SeriesKey, LastPublished]:
+    return {key: last for key, last in known.items() if not is_stale(key[2], last.start_ms, now_ms)}
 
 
 def with_spilled(known: dict[SeriesKey, LastPublished], spilled: Iterable[bytes]) -> dict[SeriesKey, LastPublished]:
@@ -100,22 +161,6 @@ def _age(market: str, head: KlineHead, known: Mapping[SeriesKey, LastPublished])
     return (ours > theirs) - (ours < theirs)
 
 
-def _from_file(path: Path | None) -> dict[SeriesKey, LastPublished]:
-    try:
-        content = read_file(path) if path else b"{}"
-        by_market = msgspec.json.decode(content, type=dict[str, list[KlineHead]])
-        return {
-            (market, head.symbol, interval_of(head)): last_of(head)
-            for market, heads in by_market.items()
-            for head in heads
-        }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-        log.warning("checkpoint_file_unreadable", path=str(path), error=str(error))
-        return {}
-
-
 def _from_redis(
     url: str, prefix: str, markets: Iterable[str], now_ms: int, limit_s: float
 ) -> dict[SeriesKey, LastPublished]:
@@ -139,8 +184,8 @@ def _from_redis(
 
 
 def _log_unread(error: str, **fields: str) -> None:
-    """Log that files alone give what an earlier run published last; that Redis does not work is logged elsewhere."""
-    sentence = f"What the last run published is taken from files alone: {error.rstrip('.')}."
+    """Log that Redis does not tell what an earlier run published last; that it does not work is logged elsewhere."""
+    sentence = f"What the last run published is taken from the store alone: {error.rstrip('.')}."
     log.info("checkpoint_not_read_from_redis", sentence=sentence, error=error, **fields)
 
 

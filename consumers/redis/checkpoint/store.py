@@ -1,34 +1,32 @@
 """The checkpoint: the kline published last per market, symbol and interval, kept where a restart finds it.
 
 Belongs to the connection's owner: the thread `consumer-redis`, or, while that sleeps, the thread that reads sockets.
-Each message of klines is followed by one HMSET in the same write; what Redis confirmed goes to a file as well. The
-checkpoint may lag behind what subscribers received, by what was in flight, and is never ahead of it.
+Each message of klines is followed by one HMSET in the same write; what Redis confirmed is noted in the store as well.
+The checkpoint may lag behind what subscribers received, by what was in flight, and is never ahead of it.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import structlog
 
-from consumers.redis.checkpoint.files import RecentKlines, StateFile
 from consumers.redis.protocol import resp_bulk
-from consumers.single_worker import SingleWorker
 from model.clock import Deferred
+from model.envelope import Envelope
 from model.intervals import DAY_MS, LONGEST_MONTH_MS, step_of
 from model.records import LastPublished, SeriesKey
 
-log = structlog.get_logger()
-
-SAVE_EVERY_S = 1.0  # how far the state file may lag behind Redis
-APPEND_AFTER_S = 0.1  # how far the recent klines may lag behind Redis, while more are being sent
-DISK_WAIT_S = 0.3  # at the end, for what is being written: less than the stop keeps for it
+NOTE_AFTER_S = 0.1  # how far the store may lag behind Redis, while more klines are being sent
 PRUNE_EVERY_S = 3600.0  # how often what is no longer collected is looked for
+HEADS_PER_NOTE = 1_000  # some 100 kB
 FIELDS_PER_COMMAND = 500  # some 25 kB: no command keeps Redis from its other clients
 STALE_AFTER_MS = 30 * DAY_MS  # a kline that ended earlier is too old to continue from
 
 NOTHING = LastPublished(-1, -1, False)
+
+Note = Callable[[Envelope], object]
+"""Takes an envelope of type published, the newest kline of each series, or confirmed, every revision; never blocks."""
 
 
 class KlineHead(msgspec.Struct, gc=False):
@@ -70,12 +68,15 @@ CheckpointUpdate = tuple[CheckpointEntry, KlineHead]
 
 @dataclass
 class PendingUpdate:
-    """A message that was written, and the updates that its reply confirms. `is_written`: an HMSET followed it."""
+    """A message that was written, and the updates that its reply confirms. `is_written`: an HMSET followed it.
+
+    `revisions` are the klines of the message that are not the first issue of theirs.
+    """
 
     market: str
     updates: list[CheckpointUpdate]
     is_written: bool = False
-    payload: bytes = b""
+    revisions: list[KlineHead] = field(default_factory=list)
 
 
 NO_UPDATE = PendingUpdate("", [])  # never written to: without updates there is nothing to be confirmed
@@ -103,35 +104,30 @@ def is_stale(interval_ms: int, start_ms: int, now_ms: int) -> bool:
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """The options of a checkpoint. `key_prefix` begins the key of the hash per market; None in `path` is no file."""
+    """The options of a checkpoint. `key_prefix` begins the key of the hash per market.
+
+    `old_path`: the file where versions before the store kept it.
+    """
 
     key_prefix: str
-    path: Path | None = None
-    disk_wait_s: float = DISK_WAIT_S
-
-    @property
-    def recent_path(self) -> Path | None:
-        """Path of the file that has the newest klines whole."""
-        return self.path.with_suffix(".recent.jsonl") if self.path else None
+    old_path: Path | None = None
 
 
 class KlineCheckpoint:
     """The checkpoint of one publisher, some 400 bytes per market, symbol and interval. Without options it is empty."""
 
-    def __init__(self, options: CheckpointOptions | None, worker: SingleWorker | None = None) -> None:
-        """`worker` writes the files; None: the thread that saves does."""
-        self._worker = worker
+    def __init__(self, options: CheckpointOptions | None, note: Note | None = None) -> None:
+        """`note` takes what Redis confirmed; None: the hash alone has it."""
+        self._note = note
         self._is_on = options is not None
         self._options = options or CheckpointOptions("")
-        self.file = StateFile(self._options.path)
         self._markets: dict[str, dict[int, dict[str, CheckpointEntry]]] = {}  # market -> interval -> symbol
         self._commands: list[bytes] = []
         self._unwritten: dict[CheckpointEntry, None] = {}  # confirmed by Redis, without an HMSET yet
-        self._is_dirty = False
-        self._saved_s = self._pruned_s = 0.0
-        self._save_due, self._append_due = Deferred(SAVE_EVERY_S), Deferred(APPEND_AFTER_S)
-        self.recent = RecentKlines(self._options.recent_path)
-        self.save_errors = 0
+        self._unnoted: dict[CheckpointEntry, None] = {}
+        self._revisions: dict[str, list[KlineHead]] = {}  # confirmed and not noted, by market
+        self._pruned_s = 0.0
+        self._note_due = Deferred(NOTE_AFTER_S)
         # Until Redis has taken a kline on this connection, HMSET waits for that: a server that refuses PUBLISH and
         # takes HMSET would put the checkpoint ahead of the subscribers.
         self.awaits_first_reply = self._is_on
@@ -144,16 +140,20 @@ class KlineCheckpoint:
         """Return everything confirmed."""
         return {entry.key: last_of(entry.confirmed) for entry in self._confirmed()}
 
-    def restore(self, known: dict[SeriesKey, LastPublished]) -> None:
-        """Take over what an earlier run left; before the first message."""
+    def restore(
+        self, known: Mapping[SeriesKey, LastPublished], noted: Mapping[SeriesKey, LastPublished] | None = None
+    ) -> None:
+        """Take over what an earlier run left; before the first message. What is not in `noted` so is noted next."""
         for key, last in known.items():
             market, symbol, interval = key
-            self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = CheckpointEntry(key, last)
+            entry = CheckpointEntry(key, last)
+            self._markets.setdefault(market, {}).setdefault(interval, {})[symbol] = entry
+            if noted is not None and noted.get(key) != last:
+                self._unnoted[entry] = None
 
-    def acquire_lock(self) -> None:
-        """Become the only writer of the files; where another collector is, write none."""
-        if not self.file.acquire_lock():
-            self.recent = RecentKlines(None)
+    def note_with(self, note: Note) -> None:
+        """Note from now on what Redis confirms; before the first message."""
+        self._note = note
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -167,9 +167,12 @@ class KlineCheckpoint:
             return NO_UPDATE
         intervals = self._markets.setdefault(message.channel, {})
         updates: list[CheckpointUpdate] = []
+        revisions: list[KlineHead] = []
         length_ms = interval = -1
         symbols: dict[str, CheckpointEntry] = {}
         for head in message.data:
+            if head.revision:
+                revisions.append(head)
             if head.interval != length_ms:  # the klines of one boundary and interval stand together
                 length_ms, interval = head.interval, interval_of(head)
                 symbols = intervals.setdefault(interval, {})
@@ -183,7 +186,7 @@ class KlineCheckpoint:
                 entry.written = head
                 entry.refused_ms = -1  # what was refused leaves first; if it is not this one, it is over its age
                 updates.append((entry, head))
-        return PendingUpdate(message.channel, updates, payload=payload)
+        return PendingUpdate(message.channel, updates, revisions=revisions)
 
     def command(self, pending: PendingUpdate) -> bytes:
         """Return the HMSET to be written right behind the message; nothing before the connection's first reply."""
@@ -212,8 +215,8 @@ class KlineCheckpoint:
 
     def confirm(self, pending: PendingUpdate) -> None:
         """Settle a message that was published."""
-        if pending.payload:
-            self.recent.add(pending.payload)
+        if pending.revisions:
+            self._revisions.setdefault(pending.market, []).extend(pending.revisions)
         for entry, head in pending.updates:
             known = entry.confirmed
             if 0 <= entry.refused_ms < head.timestamp:
@@ -222,7 +225,8 @@ class KlineCheckpoint:
                 head.timestamp == known.timestamp and head.revision >= known.revision
             ):
                 entry.confirmed = head
-                entry.is_confirmed_here = self._is_dirty = True
+                entry.is_confirmed_here = True
+                self._unnoted[entry] = None
         if self.awaits_first_reply and pending.updates:
             self.awaits_first_reply = False
             self._unwritten = {entry: None for entry in self._confirmed() if entry.is_confirmed_here}
@@ -242,65 +246,30 @@ class KlineCheckpoint:
         for entry, _ in pending.updates:
             entry.written = entry.confirmed
 
-    # -- files -----------------------------------------------------------------------------------------
+    # -- the store -------------------------------------------------------------------------------------
 
-    def save_if_due(self, now_s: float, now_ms: int, *, is_idle: bool = True) -> None:
-        """Write the files if something changed and the last time is long enough ago (monotonic seconds).
-
-        Unless it `is_idle`, that waits as long as the files may lag: what is being sent must not wait for a disk.
-        """
+    def note_if_due(self, now_s: float, now_ms: int, *, is_idle: bool = True) -> None:
+        """Note what was confirmed; unless it `is_idle`, that waits as long as the store may lag (monotonic seconds)."""
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
             self._pruned_s = now_s
             self._prune(now_ms)
-        if self._worker is not None and not self._worker.is_free:
+        if self._note_due.is_due(now_s, is_wanted=bool(self._unnoted or self._revisions), is_idle=is_idle):
+            self.note_all()
+
+    def note_all(self) -> None:
+        """Note what was confirmed now."""
+        entries, self._unnoted = self._unnoted, {}
+        revisions, self._revisions = self._revisions, {}
+        if self._note is None:
             return
-        is_dirty = self._is_dirty and now_s - self._saved_s >= SAVE_EVERY_S
-        if self._save_due.is_due(now_s, is_wanted=is_dirty, is_idle=is_idle):
-            self._saved_s = now_s
-            self._run(self._prepared())
-        elif self._append_due.is_due(now_s, is_wanted=self.recent.has_unwritten, is_idle=is_idle):
-            self._run(self.recent.take())
-
-    def save(self) -> None:
-        """Write both files now; a disk that hangs is not waited for."""
-        if self._worker is not None and not self._worker.wait(self._options.disk_wait_s):
-            log.error("checkpoint_not_written", path=str(self.file), error="the disk does not answer")
-            return
-        self._prepared()()
-
-    def end(self) -> None:
-        """Save, and let another publisher have the files."""
-        self.save()
-        self.file.release_lock()
-
-    def _run(self, job: Callable[[], object]) -> None:
-        if self._worker is None:
-            job()
-        else:
-            self._worker.do(job)
-
-    def _prepared(self) -> Callable[[], None]:
-        """A function that writes both files, as they are to be now."""
-        append, self._is_dirty = self.recent.take(), False
-        content = self._content() if self.file.is_written else b""
-
-        def write() -> None:
-            append()
-            try:
-                self.file.write(content)
-            except OSError as error:
-                self._is_dirty = True
-                self.save_errors += 1
-                if self.save_errors == 1:
-                    log.error("checkpoint_not_written", path=str(self.file), error=str(error))
-
-        return write
-
-    def _content(self) -> bytes:
-        content: dict[str, list[KlineHead]] = {}
-        for entry in self._confirmed():
-            content.setdefault(entry.key[0], []).append(entry.confirmed)
-        return msgspec.json.encode(content)
+        newest: dict[str, list[KlineHead]] = {}
+        for entry in entries:
+            newest.setdefault(entry.key[0], []).append(entry.confirmed)
+        for data_type, by_market in (("published", newest), ("confirmed", revisions)):
+            for market, heads in by_market.items():
+                for first in range(0, len(heads), HEADS_PER_NOTE):
+                    part = tuple(heads[first : first + HEADS_PER_NOTE])
+                    self._note(Envelope("", market, data_type, part))
 
     def _prune(self, now_ms: int) -> None:
         for entry in list(self._confirmed()):
@@ -308,7 +277,6 @@ class KlineCheckpoint:
                 market, symbol, interval = entry.key
                 del self._markets[market][interval][symbol]
                 self._commands.append(self._hdel(entry))
-                self._is_dirty = True
 
     def _confirmed(self) -> Iterator[CheckpointEntry]:
         for intervals in self._markets.values():

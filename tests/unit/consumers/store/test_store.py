@@ -206,14 +206,14 @@ def test_a_file_that_is_damaged_while_it_is_written_is_set_aside(open_store, pat
     store.deliver([envelope(*(kline(number) for number in range(3_000)))])
     store.stop()
     content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     path.write_bytes(content)
     store = open_store()
     with capture_logs():
-        store.deliver([klines(5)])
+        store.deliver([klines(2_999)])
         clock.now_s += 10
         store.tick()
-    assert store.reader.klines(*BTC) == [kline(5)]
+    assert store.reader.klines(*BTC) == [kline(2_999)]
     assert len([*path.parent.glob("*.damaged-*.sqlite")]) == 1
     assert store.trouble is None
 
@@ -224,7 +224,7 @@ def test_a_reader_that_finds_damage_has_the_file_set_aside(open_store, path, clo
     store.deliver([envelope(*(kline(number) for number in range(3_000)))])
     store.stop()
     content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     path.write_bytes(content)
     store = open_store()
     with pytest.raises(StoreError, match="malformed"):
