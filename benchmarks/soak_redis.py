@@ -1,6 +1,6 @@
 """The soak's Redis and its queue: klines wait in order while it restarts, with or without its data.
 
-The checkpoint of the newest klines is the real one, in a folder of its own; the rest is virtual.
+The store and the checkpoint of the newest klines are the real ones, in a folder of their own; the rest is virtual.
 """
 
 from collections import deque
@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.soak_timeline import Timeline
-from consumers.redis.checkpoint.files import RecentKlines, load_recent
+from consumers.redis.checkpoint.store import NOTHING, CheckpointOptions, KlineCheckpoint
+from consumers.store.published import EarlierStore
+from consumers.store.store import StoreConsumer, StoreOptions
 from model.envelope import Envelope
 from model.records import Kline, LastPublished, Published, SeriesKey
 
 RESTART_EVERY_MS, DOWN_MS, FORGETS = 240_000, (300, 30_000), 0.5
-UNNOTED_SHARE = 0.5  # of the kills: how often what was published last was not noted any more
-SAVE_MS = 1_000  # how far the state file lags behind
+UNNOTED_SHARE = 0.5  # of the kills: how often what was published last was not stored and noted any more
 BATCH = 100
 
 Known = dict[SeriesKey, LastPublished]
-NOTHING = LastPublished(-1, 0, False)
 
 
 class Killed(BaseException):
@@ -30,15 +30,15 @@ class Redis:
 
     def __init__(self, timeline: Timeline, market: str, deliver: Callable[[Kline], object], folder: Path) -> None:
         self._timeline, self._market, self._deliver = timeline, market, deliver
-        self._path = folder / "recent.jsonl"
+        self._path = folder / "store.sqlite"
         self._waiting: deque[Kline] = deque()
+        self._unstored: list[Kline] = []
         self._unnoted: list[Kline] = []
         self.lost_notes: set[tuple[str, int, int, int]] = set()  # symbol, interval, start, revision
-        self._confirmed: Known = {}
         self._hash: Known = {}
-        self._file: Known = {}
-        self._up_at = self._saved_ms = 0
-        self._recent: RecentKlines
+        self._up_at = 0
+        self._store: StoreConsumer | None = None
+        self._checkpoint: KlineCheckpoint
         self.dies_after: int | None = None  # so many klines from now the collector is killed
 
     def begin(self) -> None:
@@ -47,20 +47,24 @@ class Redis:
 
     def load(self) -> Published:
         """Load what the collector before has left."""
-        known = dict(self._file)
+        earlier = EarlierStore.read(self._path)
+        known = dict(earlier.marks)
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
-        self._confirmed, self.dies_after = dict(known), None
-        recent = load_recent(self._path)
-        self._recent = RecentKlines(self._path, lambda: self._timeline.now / 1000)
-        self._recent.begin(recent)
-        return Published(known, recent)
+        self.dies_after = None
+        self._store = store = StoreConsumer(StoreOptions(self._path))
+        store.setup()
+        self._checkpoint = KlineCheckpoint(CheckpointOptions("soak"), lambda envelope: store.deliver([envelope]))
+        self._checkpoint.restore(known, earlier.marks)
+        return earlier.published(earlier.held(known))
 
     def put(self, _market: str, klines: Sequence[Kline]) -> None:
         """Take klines; any thread of the collector."""
+        self._unstored += klines
         self._waiting += klines
 
     def step(self) -> None:
-        """Publish the waiting klines. The publisher's thread."""
+        """Store and publish the waiting klines. The threads of both."""
+        self._write()
         if self._timeline.now < self._up_at:
             return
         self._note()
@@ -79,26 +83,32 @@ class Redis:
         if self._timeline.chance(UNNOTED_SHARE):
             self.lost_notes |= {(k.symbol, k.interval, k.timestamp, k.revision) for k in self._unnoted}
             self._unnoted.clear()
+            self._unstored.clear()
+        self._write()
         self._note()
+        if self._store is not None:
+            self._store.abandon()
 
     def settle(self) -> None:
         """End all restarts."""
         self._up_at = 0
 
+    def _envelopes(self, klines: list[Kline]) -> list[Envelope]:
+        parts = (tuple(klines[first : first + BATCH]) for first in range(0, len(klines), BATCH))
+        return [Envelope("soak", self._market, "klines", part) for part in parts]
+
+    def _write(self) -> None:
+        unstored, self._unstored = self._unstored, []
+        if self._store is not None and unstored:
+            self._store.deliver(self._envelopes(unstored))
+
     def _note(self) -> None:
         unnoted, self._unnoted = self._unnoted, []
-        for kline in unnoted:
-            key = (self._market, kline.symbol, kline.interval)
-            if kline.timestamp >= self._confirmed.get(key, NOTHING).start_ms:
-                self._confirmed[key] = LastPublished(kline.timestamp, kline.revision, kline.complete)
-        for first in range(0, len(unnoted), BATCH):
-            batch = tuple(unnoted[first : first + BATCH])
-            self._recent.add(Envelope("soak", self._market, "klines", batch).json)
-            self._recent.take()()
+        for envelope in self._envelopes(unnoted):
+            self._checkpoint.confirm(self._checkpoint.stage(envelope.json))
         if unnoted:
-            self._hash = dict(self._confirmed)
-        if self._timeline.now - self._saved_ms >= SAVE_MS:
-            self._saved_ms, self._file = self._timeline.now, dict(self._confirmed)
+            self._checkpoint.note_all()
+            self._hash = self._checkpoint.known()
 
     def _restart(self) -> None:
         if not self._timeline.is_faulty:

@@ -115,6 +115,11 @@ class StoreConsumer(BaseConsumer):
         self._release()
         self._is_running = False
 
+    def abandon(self) -> None:
+        """End as a process does that is killed: what waits is lost, and the file does not say that it is complete."""
+        self._close()
+        self._release()
+
     def counters(self) -> dict[str, float]:
         """Return what was written, removed, refused and dropped, and the size of the file."""
         return {

@@ -91,7 +91,7 @@ def test_checkpoint_has_its_key_and_file(tmp_path):
 
     assert mine
     assert other
-    assert mine.path == tmp_path / "bybit_inverse.published.json"
+    assert mine.old_path == tmp_path / "bybit_inverse.published.json"
     assert (mine.key_prefix, other.key_prefix) == ("bybit-streamer", "market")
 
 

@@ -43,7 +43,7 @@ def names(options: OutputOptions) -> Iterator[str]:
     assert made.redis.checkpoint
     assert options.recorder
     yield f"{made.redis.checkpoint.key_prefix}:last-published"
-    yield from map(str, (made.redis.spill_path, made.redis.checkpoint.path, made.history.spill_path))
+    yield from map(str, (made.redis.spill_path, made.redis.checkpoint.old_path, made.history.spill_path))
     yield f"{made.parquet.base_path}/.parts/{made.parquet.name}"
     yield f"{made.parquet.base_path}/{made.parquet.exchange}"
     yield f"{options.recorder.base_path}/{options.recorder.exchange}/{options.recorder.name}"

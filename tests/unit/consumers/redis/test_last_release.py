@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, spilled_klines
-from consumers.redis.checkpoint.files import load_recent
-from consumers.redis.checkpoint.load import load_checkpoint, sent_from_file, with_spilled
-from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
+from consumers.redis.checkpoint.load import sent_from_file, with_spilled
+from consumers.redis.checkpoint.old_files import read_old_files
+from consumers.redis.checkpoint.store import CheckpointOptions
 from model.records import LastPublished, SeriesKey
 
 DATA = Path(__file__).parent / "data" / "611104e"
@@ -42,25 +42,16 @@ def options(folder: Path) -> CheckpointOptions:
 
 def test_its_checkpoint_file_is_read(options: CheckpointOptions) -> None:
     """Every market, symbol and interval, a month as 0."""
-    assert load_checkpoint(None, options, ["linear", "spot"], NOW_MS) == KNOWN
-
-
-def test_a_checkpoint_file_has_the_same_form(options: CheckpointOptions) -> None:
-    """A step back to that release finds a file that it reads; only a month's length may be written as 0."""
-    checkpoint = KlineCheckpoint(options)
-    checkpoint.restore(load_checkpoint(None, options, ["linear", "spot"], NOW_MS))
-    checkpoint.save()
-
-    assert options.path is not None
-    before, after = ((folder / "bybit_linear.published.json").read_bytes() for folder in (DATA, options.path.parent))
-    assert after == before.replace(b'"interval":2678400000', b'"interval":0')
+    assert options.old_path
+    assert read_old_files(options.old_path)[0] == KNOWN
 
 
 def test_its_recent_klines_are_read_from_both_files(options: CheckpointOptions) -> None:
     """The last revision of each; the incomplete one was repaired."""
+    assert options.old_path
     found = [
         (market, kline.symbol, kline.timestamp, kline.revision, kline.source)
-        for market, kline in load_recent(options.recent_path)
+        for market, kline in read_old_files(options.old_path)[1]
         if kline.interval == MINUTE_MS
     ]
 

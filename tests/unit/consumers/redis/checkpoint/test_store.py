@@ -1,15 +1,13 @@
-"""The checkpoint: what moves an entry, what is written to Redis and to the file, what a restart finds."""
+"""The checkpoint: what moves an entry, what is written to Redis and noted in the store, what a restart finds."""
 
 import sys
 import threading
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
 
 from consumers.redis.backlog import KlineBacklog, QueuedMessage, spilled_klines
-from consumers.redis.checkpoint.files import load_recent
-from consumers.redis.checkpoint.load import load_checkpoint, with_spilled
+from consumers.redis.checkpoint.load import load_confirmed, with_spilled
 from consumers.redis.checkpoint.store import PRUNE_EVERY_S, STALE_AFTER_MS, CheckpointOptions, KlineCheckpoint, is_stale
 from consumers.redis.inflight import InFlightQueue
 from consumers.redis.kline_queue import KlineSender
@@ -211,74 +209,105 @@ def test_sender_confirms_nothing_that_was_lost_or_refused(checkpoint):
     assert checkpoint.known()[BTC].start_ms == start(1)
 
 
-def test_file_and_back(tmp_path):
-    """What is confirmed is in the file, at most once a second, and a restart reads it."""
-    options = CheckpointOptions("p", tmp_path / "state" / "published.json")
-    checkpoint = KlineCheckpoint(options)
-    publish(checkpoint, 1, revision=3, complete=False)
-    checkpoint.save_if_due(100.0, NOW_MS)
-    publish(checkpoint, 2)
-    checkpoint.save_if_due(100.5, NOW_MS)
-    assert load_checkpoint(NOWHERE, options, ["linear"], NOW_MS) == {BTC: LastPublished(start(1), 3, False)}
-
-    checkpoint.save_if_due(101.1, NOW_MS)
-    assert load_checkpoint(NOWHERE, options, ["linear"], NOW_MS) == {BTC: LastPublished(start(2), 0, True)}
-    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["published.json", "published.recent.jsonl"]
+def told(noted):
+    """What the store was told: type, symbol, number of the minute, revision and completeness."""
+    found = [
+        (each.data_type, head.symbol, (head.timestamp - START_MS) // 60_000, head.revision, head.complete)
+        for each in noted
+        for head in each.data
+    ]
+    noted.clear()
+    return found
 
 
-def test_disk_waits_while_klines_are_being_sent(tmp_path):
-    """But not longer than the files may lag behind Redis, however long that lasts."""
-    options = CheckpointOptions("p", tmp_path / "published.json")
-    checkpoint = KlineCheckpoint(options)
+@pytest.fixture
+def noted():
+    return []
+
+
+@pytest.fixture
+def noting(noted):
+    """A checkpoint with a store."""
+    return KlineCheckpoint(CheckpointOptions("p"), noted.append)
+
+
+def test_what_is_confirmed_is_noted_in_the_store(noting, noted):
+    """The newest of each series once, and every revision, of whatever age."""
+    for number in (1, 2, 3):
+        publish(noting, number)
+    publish(noting, 4, revision=3, complete=False)
+    publish(noting, 2, revision=1)
+    assert noted == []
+    noting.note_if_due(100.0, NOW_MS)
+    assert told(noted) == [
+        ("published", "BTCUSDT", 4, 3, False), ("confirmed", "BTCUSDT", 4, 3, False),
+        ("confirmed", "BTCUSDT", 2, 1, True),
+    ]  # fmt: skip
+    noting.note_if_due(200.0, NOW_MS)
+    assert noted == []
+
+
+def test_what_was_refused_is_not_noted_nor_what_came_after_it(noting, noted):
+    """The store must not be ahead of the subscribers."""
+    refused, later = noting.stage(klines(1).json), noting.stage(klines(2).json)
+    noting.refuse(refused)
+    noting.confirm(later)
+    noting.note_all()
+    assert noted == []
+    publish(noting, 1)
+    publish(noting, 2)
+    noting.note_all()
+    assert told(noted) == [("published", "BTCUSDT", 2, 0, True)]
+
+
+def test_the_store_waits_while_klines_are_being_sent(noting, noted):
+    """But not longer than it may lag behind Redis, however long that lasts."""
     seen = []
-    for number in range(12):
-        publish(checkpoint, number)
-        checkpoint.save_if_due(100.0 + number / 8, NOW_MS, is_idle=False)
-        seen.append((len(load_recent(options.recent_path)), (tmp_path / "published.json").exists()))
-    assert seen[:3] == [(0, False), (2, False), (2, False)]
-    assert [is_there for _, is_there in seen].index(True) == 8
-
-    checkpoint.save_if_due(102.3, NOW_MS)
-    assert len(load_recent(options.recent_path)) > 1
-    assert load_checkpoint(NOWHERE, options, [], NOW_MS)[BTC].start_ms == start(11)
+    for number in range(8):
+        publish(noting, number)
+        noting.note_if_due(100.0 + number / 16, NOW_MS, is_idle=False)
+        seen.append([each[2] for each in told(noted)])
+    assert seen == [[], [], [2], [], [], [5], [], []]
+    noting.note_if_due(102.3, NOW_MS)
+    assert [each[2] for each in told(noted)] == [7]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"linear":[{"symbol":1}]}', b"\xff\xfe", b"[1]"])
-def test_unreadable_file_counts_as_empty(tmp_path, content):
-    """The collector starts all the same."""
-    path = tmp_path / "published.json"
-    path.write_bytes(content)
-
-    assert load_checkpoint(NOWHERE, CheckpointOptions("p", path), ["linear"], NOW_MS) == {}
-
-
-def test_failing_disk_is_counted_and_tried_again(tmp_path):
-    """The publisher goes on."""
-    (tmp_path / "in_the_way").write_text("")
-    checkpoint = KlineCheckpoint(CheckpointOptions("p", tmp_path / "in_the_way" / "published.json"))
-    publish(checkpoint, 1)
-    checkpoint.save_if_due(100.0, NOW_MS)
-    checkpoint.save_if_due(102.0, NOW_MS)
-
-    assert checkpoint.save_errors == 2
+def test_many_are_noted_in_parts(noting, noted):
+    """No envelope is of the whole market."""
+    symbols = [f"S{number}" for number in range(2_500)]
+    noting.confirm(noting.stage(Envelope("b", "linear", "klines", tuple(kline(1, symbol=s) for s in symbols)).json))
+    noting.note_all()
+    assert [len(each.data) for each in noted] == [1_000, 1_000, 500]
+    assert [each[1] for each in told(noted)] == symbols
 
 
-def test_what_is_long_no_longer_collected_goes(tmp_path):
-    """A delisted symbol leaves memory, file and Redis; a month's kline is not old after a month."""
-    options = CheckpointOptions("p", tmp_path / "published.json")
-    checkpoint = KlineCheckpoint(options)
+def test_the_store_is_told_what_it_lacks_of_an_earlier_run(noting, noted):
+    """Of the hash in Redis, or an old file."""
+    ours, other = LastPublished(start(1), 0, True), LastPublished(start(2), 0, True)
+    noting.restore({BTC: other, ("linear", "ETHUSDT", 60_000): ours}, {("linear", "ETHUSDT", 60_000): ours, BTC: ours})
+    noting.note_if_due(100.0, NOW_MS)
+    assert told(noted) == [("published", "BTCUSDT", 2, 0, True)]
+
+
+def test_what_is_long_no_longer_collected_goes():
+    """A delisted symbol leaves memory and Redis; a month's kline is not old after a month."""
+    checkpoint = KlineCheckpoint(CheckpointOptions("p"))
     later_ms = START_MS + STALE_AFTER_MS + 120_000
     publish(checkpoint, 0, symbol="GONE")
     pending = checkpoint.stage(klines(0, symbol="HERE", timestamp=later_ms - 60_000).json)
     checkpoint.confirm(pending)
     checkpoint.take_commands()
-    checkpoint.save_if_due(2 * PRUNE_EVERY_S, later_ms)
+    checkpoint.note_if_due(2 * PRUNE_EVERY_S, later_ms)
 
     assert [key[1] for key in checkpoint.known()] == ["HERE"]
     assert [words(command) for command in checkpoint.take_commands()] == [
         [b"HDEL", b"p:last-published:linear", b"GONE:60000"]
     ]
-    assert [key[1] for key in load_checkpoint(NOWHERE, options, [], later_ms)] == ["HERE"]
+    marks = {
+        ("linear", symbol, 60_000): LastPublished(at, 0, True)
+        for symbol, at in (("GONE", start(0)), ("HERE", later_ms))
+    }
+    assert [key[1] for key in load_confirmed(NOWHERE, "p", [], marks, later_ms)] == ["HERE"]
     assert not is_stale(0, START_MS, START_MS + STALE_AFTER_MS + 20 * 86_400_000)
 
 
@@ -295,26 +324,14 @@ def test_klines_that_wait_on_disk_are_as_good_as_published(tmp_path):
     assert list(spilled_klines(tmp_path / "none", NOW_MS)) == list(spilled_klines(None, NOW_MS)) == []
 
 
-def test_without_options_there_is_no_checkpoint(tmp_path):
-    """No command, no file."""
-    checkpoint = KlineCheckpoint(None)
+def test_without_options_there_is_no_checkpoint(noted):
+    """No command, no note."""
+    checkpoint = KlineCheckpoint(None, noted.append)
     publish(checkpoint, 1)
     publish(checkpoint, 2)
-    checkpoint.save()
+    checkpoint.note_all()
 
-    assert (len(checkpoint), checkpoint.has_commands, checkpoint.known()) == (0, False, {})
-
-
-def test_file_is_what_people_can_read(tmp_path):
-    """JSON: market, then a list with symbol, interval, start, complete and revision."""
-    checkpoint = KlineCheckpoint(CheckpointOptions("p", tmp_path / "published.json"))
-    publish(checkpoint, 1)
-    checkpoint.save()
-
-    (head,) = msgspec.json.decode((tmp_path / "published.json").read_bytes())["linear"]
-    assert head == {
-        "symbol": "BTCUSDT", "interval": 60_000, "timestamp": start(1), "complete": True, "revision": 0,
-    }  # fmt: skip
+    assert (len(checkpoint), checkpoint.has_commands, checkpoint.known(), noted) == (0, False, {}, [])
 
 
 def test_another_thread_may_count_the_entries(checkpoint):
