@@ -204,10 +204,11 @@ class ConsumerManager:
             for output in outputs:
                 output.begin_stop(by_s)
             unfinished += [output for output in outputs if not output.join(by_s)]
-        names = [output.name for output in unfinished]
-        if names:
-            log.warning("consumers_unfinished", consumers=names)
-        return names
+        if unfinished:
+            log.warning("consumers_unfinished", consumers=[output.name for output in unfinished])
+        # What a store that cannot be opened has not written costs itself alone, not the end of the process.
+        is_held_up = self._store in unfinished and any(thread.is_alive() for thread in self._store.threads())
+        return [output.name for output in unfinished if output is not self._store or is_held_up]
 
     def stats(self) -> dict[str, ConsumerStats]:
         """Return the figures of every output by name."""

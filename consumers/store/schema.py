@@ -21,31 +21,31 @@ TRADES, EXCHANGE = 0, 1  # klines.source
 SET_RUNNING = "INSERT OR REPLACE INTO state(name, value) VALUES('running', ?)"
 
 TABLES = """
-CREATE TABLE series(
+CREATE TABLE IF NOT EXISTS series(
   id INTEGER PRIMARY KEY,
   market TEXT NOT NULL, symbol TEXT NOT NULL, step_ms INTEGER NOT NULL,
   UNIQUE(market, symbol, step_ms)
 );
-CREATE TABLE klines(
+CREATE TABLE IF NOT EXISTS klines(
   series INTEGER NOT NULL REFERENCES series(id), start_ms INTEGER NOT NULL,
   open TEXT NOT NULL, high TEXT NOT NULL, low TEXT NOT NULL, close TEXT NOT NULL, volume TEXT NOT NULL,
   trade_count INTEGER NOT NULL, turnover TEXT NOT NULL,
   complete INTEGER NOT NULL, source INTEGER NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(series, start_ms)
 ) WITHOUT ROWID;
-CREATE INDEX klines_incomplete ON klines(start_ms) WHERE complete = 0;
-CREATE TABLE published(
+CREATE INDEX IF NOT EXISTS klines_incomplete ON klines(start_ms) WHERE complete = 0;
+CREATE TABLE IF NOT EXISTS published(
   series INTEGER PRIMARY KEY REFERENCES series(id),
   start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, complete INTEGER NOT NULL
 );
-CREATE TABLE unconfirmed(
+CREATE TABLE IF NOT EXISTS unconfirmed(
   series INTEGER NOT NULL REFERENCES series(id), start_ms INTEGER NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(series, start_ms)
 ) WITHOUT ROWID;
-CREATE TABLE state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE journal(id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, event TEXT NOT NULL, record TEXT NOT NULL);
-CREATE INDEX journal_ts ON journal(ts);
-CREATE VIEW candles AS
+CREATE TABLE IF NOT EXISTS state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal(id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, event TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS journal_ts ON journal(ts);
+CREATE VIEW IF NOT EXISTS candles AS
   SELECT market, symbol, step_ms, start_ms, open, high, low, close, volume, trade_count, turnover, complete,
     CASE source WHEN 1 THEN 'exchange' ELSE 'trades' END AS source, revision
   FROM klines JOIN series ON series.id = klines.series;
@@ -77,7 +77,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for it: consumers.store.checkpoint
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        if not _value(connection, "user_version"):
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
             _make_tables(connection)
         connection.execute(SET_RUNNING, (1,))
     except BaseException:

@@ -141,7 +141,7 @@ EVERY_OUTPUT = {
     "AUDIT_SAMPLE": "1",
 }
 THREADS = {
-    *("aggregator", "repair", "audit", "envelopes", "coins", "recorder", "redis-files"),
+    *("aggregator", "repair", "audit", "envelopes", "coins", "recorder"),
     *(f"consumer-{name}" for name in ("redis", "console", "file", "storage", "history", "store")),
 }
 
