@@ -71,7 +71,7 @@ for kill in range(kills):
             live()
         finally:
             os._exit(1)
-    time.sleep(random.uniform(0.01, 0.12))
+    time.sleep(random.uniform(0.02, 0.15))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     known = {name.decode(): value.decode() for name, value in client.hgetall("%(hash)s").items()}
@@ -102,7 +102,7 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
         driver.wait(5)
 
     seen: dict[str, list[int]] = defaultdict(list)
-    marks = ahead = behind = 0
+    marks = ahead = 0
     for message in numbers_of(listener.got):
         if "mark" not in message:
             for symbol, start_ms in message.items():
@@ -112,13 +112,12 @@ def test_sigkill_never_leaves_it_ahead_of_the_subscriber(valkey, listen, tmp_pat
         for name, value in [*message["mark"].items(), *message["noted"].items()]:
             received = max(seen[name.partition(":")[0]], default=0)
             ahead += int(value.split(",")[0]) > received
-            behind += int(value.split(",")[0]) < received and name in message["mark"]
     klines_seen = sum(map(len, seen.values()))
     twice = klines_seen - sum(len(set(starts)) for starts in seen.values())
 
     assert (marks, ahead) == (KILLS, 0)
     assert klines_seen > 1_000
-    assert behind + twice < klines_seen / 10, (behind, twice, klines_seen)  # more is on its way on a busy machine
+    assert twice < klines_seen / 10, (twice, klines_seen)
     for symbol, starts in seen.items():
         unique = sorted(set(starts))
         assert unique == list(range(unique[0], unique[-1] + 1, 60_000)), f"{symbol} has a hole"
