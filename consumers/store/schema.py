@@ -43,7 +43,9 @@ CREATE TABLE IF NOT EXISTS unconfirmed(
   PRIMARY KEY(series, start_ms)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS journal(id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, event TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS journal(
+  id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, event TEXT NOT NULL, record TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS journal_ts ON journal(ts);
 CREATE VIEW IF NOT EXISTS candles AS
   SELECT market, symbol, step_ms, start_ms, open, high, low, close, volume, trade_count, turnover, complete,

@@ -143,7 +143,7 @@ def test_a_start_goes_on_with_what_the_users_entries_bring(make_collector, monke
     collector = make_collector(settings(SYMBOLS="BTCUSDT", **outputs), [own])
     (tmp_path / "out").write_text("in the way")  # the start ends there, before any stream is opened
     asked = []
-    monkeypatch.setattr(collector.outputs.manager.redis, "load_checkpoint", lambda markets, _store: asked.append(markets))
+    monkeypatch.setattr(collector.outputs.manager.redis, "load_checkpoint", lambda some, _store: asked.append(some))
     monkeypatch.setattr(collector.klines, "resume", lambda _published, collected: asked.append(collected))
     with capture_logs():
         assert collector.start() is Exit.OUTPUT_UNREACHABLE
