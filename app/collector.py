@@ -38,6 +38,7 @@ from app.options import (
 )
 from app.outages import Outages, named
 from app.page.parts import Page
+from app.passed_streams import PassedStreams
 from app.pipeline import KlineFanout, Pipeline, Pipelines, TakeMarker, one_by_one
 from app.process import build_or_every_error, exit_of_stop
 from app.venue_checks import check_settings, depth_of, has_markets
@@ -55,6 +56,7 @@ from exchanges.rest import ExchangeRest
 from exchanges.universe.follower import Choice, follow_symbols
 from model.clock import now_ms
 from model.context import current
+from model.dialect import passed_on
 from model.events import EventFanout
 from model.pacing import ThrottledLogger
 from model.ports import Callback, CandleStore, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
@@ -116,6 +118,7 @@ class Collector:
         self.store: CandleStore | None = None
         self.page = Page(self, self._venue)
         self.served = ServedExchange(self, self._venue, self._contract_size)
+        self.passed = PassedStreams(settings, self._venue, self._dial, self._put_passed)
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -219,7 +222,7 @@ class Collector:
     def tick(self) -> Exit | None:
         """Follow STREAMS and the listing, revive streams; an exit code where a part is lost that the process needs."""
         alerts = (self.alerts.tick,) if self.alerts else ()
-        for look in (self.health.tick, *alerts, self.first_light.tick, self.outages.tick):
+        for look in (self.health.tick, *alerts, self.first_light.tick, self.outages.tick, self.passed.tick):
             self._observe(look)
         self._problem = self._look_after()
         return self._problem
@@ -286,6 +289,7 @@ class Collector:
         self.symbols.stop()
         self.page.stop()
         self.served.stop()
+        self.passed.stop()
         alive = self.streams.stop(limit_s * STREAMS_SHARE)
         alive += self.klines.stop(streams_by_s, aggregator_by_s) if self.klines else []
         alive += ["envelopes"] if self.decoder and not self.decoder.stop(aggregator_by_s) else []
@@ -381,6 +385,7 @@ class Collector:
             pair_of=lambda market, symbol: self.symbols.pair_of(market, symbol),
             descriptors=lambda: self.descriptors.for_clients,
             contract_sizes=self._contract_size,
+            pass_on=self.passed.want,
             has_store=True,
             web=self.page.parts(
                 {**health_routes(self.health), **metrics_routes(self, self), **self.served.routes()},
@@ -389,6 +394,16 @@ class Collector:
         )
         self.served.dialect = options.consumers.websocket.dialect
         return OutputService(options, events=self.events)
+
+    def _dial(self) -> Dial:
+        return self.streams.dial  # made after those that ask
+
+    def _put_passed(self, market: str) -> Callable[[bytes], object]:
+        """Return what hands payloads of streams that are passed on to the exchange's own protocol, as it is served."""
+        bridge = self.outputs.raw_bridge
+        assert bridge is not None  # only its clients want any
+        put = bridge.sink(passed_on(market), "topics")
+        return lambda payload: put((payload,))
 
     def _contract_size(self, market: str, symbol: str) -> Decimal | None:
         return self.symbols.contract_size(market, symbol)  # made after those that ask

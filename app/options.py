@@ -27,7 +27,7 @@ from consumers.web.options import WebOptions
 from exchanges.contract import Endpoints, MarketRest, TradeRules, Venue
 from exchanges.registry import VENUES
 from exchanges.universe.follower import SymbolRules
-from model.dialect import Dialect, DialectOptions
+from model.dialect import Dialect, DialectOptions, Topic
 from model.markets import MarketSpec
 from model.pairs import PairOf, unlisted
 from model.ports import ContractSizes, SymbolOf, of_no_symbol
@@ -137,6 +137,7 @@ def output_options(
     pair_of: PairOf = unlisted,
     descriptors: Callable[[], int] = lambda: sys.maxsize,
     contract_sizes: ContractSizes = lambda _market, _symbol: None,
+    pass_on: Callable[[Collection[Topic]], object] | None = None,
     names_exchange: bool = False,
     has_store: bool = False,
     web: WebParts = NO_WEB_PARTS,
@@ -146,8 +147,9 @@ def output_options(
     `owns(symbol)`: whether a symbol is this process's, where several share a market; None: all are. `symbols(market)`
     returns those that are collected now, `status()` the figures of the console's table, `pair_of(market, symbol)` the
     listed pair, `descriptors()` the number of the first descriptor that no websocket client may have, `contract_sizes`
-    what a contract is. `names_exchange`: the console's lines say of which exchange they are. `has_store`: klines are
-    kept, where the settings say so. `web`: what the web server serves beside envelopes.
+    what a contract is, `pass_on` takes topics to be streamed for clients of the exchange's own protocol alone.
+    `names_exchange`: the console's lines say of which exchange they are. `has_store`: klines are kept, where the
+    settings say so. `web`: what the web server serves beside envelopes.
     """
     return OutputOptions(
         exchange=settings.exchange,
@@ -166,7 +168,7 @@ def output_options(
             ),
             websocket=_websocket(
                 settings,
-                _dialect(settings, symbols, contract_sizes),
+                _dialect(settings, symbols, contract_sizes, pass_on),
                 descriptors,
                 web if settings.enable_web else NO_WEB_PARTS,
             ),
@@ -266,7 +268,12 @@ def _websocket(
     )
 
 
-def _dialect(settings: Settings, symbols: SymbolsOf, contract_sizes: ContractSizes) -> Dialect | None:
+def _dialect(
+    settings: Settings,
+    symbols: SymbolsOf,
+    contract_sizes: ContractSizes,
+    pass_on: Callable[[Collection[Topic]], object] | None,
+) -> Dialect | None:
     if settings.websocket_exchange_paths == "off" or "websocket" not in settings.outputs:
         return None
     venue = VENUES[settings.exchange]
@@ -280,6 +287,7 @@ def _dialect(settings: Settings, symbols: SymbolsOf, contract_sizes: ContractSiz
         intervals=settings.kline_intervals if settings.enable_klines_stream else (),
         symbols=symbols,
         contract_sizes=contract_sizes,
+        pass_on=pass_on,
     )
     return make(options)
 

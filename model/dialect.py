@@ -23,6 +23,8 @@ class DialectOptions:
     """The topics that clients may subscribe: `intervals` as the settings name them (1m, 1D), `kinds` as RAW_STREAMS.
 
     `symbols` gives a market's symbols as they are now, `contract_sizes` what a contract is where there are some.
+    `pass_on` takes topics that are not collected, and are to be streamed for clients alone from then on, and no others:
+    their payloads come to `take_raw` with `passed_on(market)` for their market. None: there is no such thing here.
     """
 
     markets: tuple[str, ...] = ("linear",)
@@ -31,6 +33,12 @@ class DialectOptions:
     intervals: tuple[str, ...] = ("1m",)
     symbols: Callable[[str], Collection[str]] = lambda _market: ()
     contract_sizes: ContractSizes = lambda _market, _symbol: None
+    pass_on: Callable[[Collection[Topic]], object] | None = None
+
+
+def passed_on(market: str) -> str:
+    """Return what stands for a market where payloads are of streams that are passed on: collected ones may be equal."""
+    return f"{market} passed on"
 
 
 class TopicPublisher(Protocol):

@@ -191,6 +191,12 @@ TRADE_KEYS = TradeKeys(MARKER, re.compile(rb'"t":(\d+)'))
 """One trade a message, its id in `t`: consecutive within a symbol."""
 
 
+def is_stream(name: str) -> bool:
+    """Return whether a name is that of a stream of Binance's, spelled as it must be; its symbol may be none."""
+    found = _TOPIC.fullmatch(name)
+    return found is not None and found["of"] == found["of"].lower() and found["head"] in _SPELLED.values()
+
+
 def _path_of(topic: str) -> str:
     """Return the path of USD-M that has a topic."""
     stream = topic[1:] if topic.startswith("!") else topic.partition("@")[2]

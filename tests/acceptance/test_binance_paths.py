@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,19 @@ def watched(address: str, watch: Callable[[Any], Awaitable[Any]]) -> Any:
 
 @pytest.mark.parametrize("market", SYMBOLS)
 def test_ccxt_watches(address, market):
-    """Trades, a book over twenty changes (ccxt checks its chain of ids, from a snapshot of REST), a ticker, candles."""
+    """Trades, a book over twenty changes (ccxt checks its chain of ids, from a snapshot of REST), a ticker, candles.
+
+    Candles, best prices and trades of a symbol that is not collected are passed on.
+    """
 
     async def watch(made: Any) -> Any:
         symbol = SYMBOLS[market]
         trades = await made.watch_trades(symbol)
         for _ in range(20):
             book = await made.watch_order_book(symbol)
-        with pytest.raises(ccxt.ExchangeError, match="solusdt@trade is not collected here"):
-            await made.watch_trades(symbol.replace("BTC", "SOL"))
+        await made.watch_bids_asks([symbol])
+        other = await made.watch_trades(symbol.replace("BTC", "SOL"))
+        assert other[-1]["symbol"].startswith("SOL")
         return trades, book, await made.watch_ticker(symbol), await made.watch_ohlcv(symbol, "1m")
 
     trades, book, ticker, candles = watched(address, watch)
@@ -116,18 +121,24 @@ def test_trades_and_books_are_the_exchanges_byte_for_byte(address, simulator):
 
 
 def test_closed_candles_are_the_exchanges(address, simulator):
-    """The collector's own, in Binance's frame."""
-    with connect(f"ws://{address}/ws/btcusdt@kline_1s") as socket:
+    """With all their fields, over one subscription for all clients."""
+    before = simulator.stats()["subscriptions"]
+    with ExitStack() as opened:
+        url = f"ws://{address}/ws/btcusdt@kline_1s"
+        socket, *_ = [opened.enter_context(connect(url)) for _ in range(10)]
         closed: list[dict[str, Any]] = []
         while len(closed) < 3:
             candle = json.loads(socket.recv(timeout=30))["k"]
             closed += [candle] if candle["x"] else []
+        assert simulator.stats()["subscriptions"] <= before + 1
     true = {row["start"]: row for row in simulator.klines("BTCUSDT", SECOND_MS, "spot")}
     for candle in closed:
         row = true[candle["t"]]
         expected = [row["open"], row["high"], row["low"], row["close"], row["volume"], row["turnover"]]
         assert [float(candle[name]) for name in "ohlcvq"] == [float(value) for value in expected]
         assert candle["n"] == row["trade_count"]
+        assert 0 <= float(candle["V"]) <= float(candle["v"])
+        assert candle["L"] >= candle["f"]
 
 
 def test_rest_is_the_exchanges(address, simulator):

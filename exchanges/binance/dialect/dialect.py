@@ -1,18 +1,16 @@
-"""Binance's public WebSocket streams for a server: what is collected, in Binance's own frames.
+"""Binance's public WebSocket streams for a server, in Binance's own frames: what is collected, and all else passed on.
 
 Implements model/dialect.py. The event loop's thread. Streams begin with the next message, as at Binance: a book of
-changes is joined to the REST API's by its ids, which also show clients where messages were lost.
+changes is joined to the REST API's by its ids, which also show clients where messages were lost. Klines are passed on:
+Binance's have volumes of taker buys and ids of trades, which ours do not.
 """
 
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from exchanges.binance.dialect.klines import kline_message
 from exchanges.binance.dialect.session import BinanceSession, answer, refusal
 from exchanges.binance.dialect.streams import Form, Paths, Stream, Streams, topic_of
-from exchanges.open_klines import OpenKlines
-from model.clock import now_ms
 from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
 from model.pacing import ThrottledLogger
 from model.records import Kline
@@ -20,6 +18,7 @@ from model.records import Kline
 log = structlog.get_logger()
 
 NO_PERMISSION = -2015
+PASSED_ON_MOST = 1_000  # streams of all clients together that are passed on
 ANY_MARKET = ""  # the publisher's market: a client's streams may be of several, and are told apart by key
 
 
@@ -29,13 +28,13 @@ class BinanceDialect:
     name = "Binance"
 
     def __init__(self, options: DialectOptions) -> None:
-        self.options = options
         self.paths = Paths()
         self.streams = Streams(options)
         self.unreadable = 0
         self._publisher: TopicPublisher
         self._forms: dict[Topic, dict[str, Form]] = {}  # of what clients have subscribed, by the key of each
-        self._open = OpenKlines()
+        self._pass_on = options.pass_on
+        self._passed_on: set[Topic] = set()
         self._logger = ThrottledLogger(log)
 
     def start(self, publisher: TopicPublisher) -> None:
@@ -56,22 +55,25 @@ class BinanceDialect:
     def topic_of(self, payload: bytes) -> str:
         return topic_of(payload)
 
+    def has_room(self, streams: Collection[Stream]) -> bool:
+        """Return whether clients may have these streams, too."""
+        new = {(each.market, each.topic) for each in streams if each.is_passed_on} - self._passed_on
+        return not new or len(self._passed_on) + len(new) <= PASSED_ON_MOST
+
     def subscribe(self, stream: Stream, name: str, *, is_combined: bool) -> str:
         """Return the publisher's topic of a stream as a client wants it; its messages go there while it is wanted."""
-        key = f"{stream.market}/{'stream' if is_combined else 'ws'}/{name}"
-        forms = self._forms.setdefault((stream.market, stream.topic), {})
+        market, topic = stream.source
+        key = f"{market}/{'stream' if is_combined else 'ws'}/{name}"
+        forms = self._forms.setdefault((market, topic), {})
         if key not in forms:
             forms[key] = Form(stream, name, is_combined)
+        if stream.is_passed_on and self._pass_on and (stream.market, topic) not in self._passed_on:
+            self._passed_on.add((stream.market, topic))
+            self._pass_on(self._passed_on)
         return key
 
     def latest(self, market: str, topic: str) -> bytes | None:  # noqa: ARG002 - none is kept
         return None
-
-    def first_message(self, stream: Stream, name: str, *, is_combined: bool) -> bytes | None:
-        """Return the state that a new subscriber begins with: that of an open kline; None where there is none."""
-        kline = self._open.get(stream.market, stream.topic)
-        message = self._message(stream.market, stream.topic, kline, is_closed=False) if kline else None
-        return Form(stream, name, is_combined)(message) if message else None
 
     def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:  # noqa: ARG002 - ids show it
         """Publish payloads to those who subscribed to a stream that is made of them."""
@@ -83,32 +85,19 @@ class BinanceDialect:
                 self._publish(market, topic, payload)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
-        for kline in klines:
-            topic = self.streams.kline_topic(market, kline)
-            if topic is not None:
-                self._open.closed(market, topic, kline)
-                self._publish_kline(market, topic, kline, is_closed=True)
+        """Take klines: they are not served."""
 
-    def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
-        """Publish the present state of the open klines that changed."""
-        for market, kline in klines:
-            if topic := self.streams.kline_topic(market, kline):
-                self._open.opened(market, topic, kline)
-        for market, topic, kline in self._open.take_changed():
-            self._publish_kline(market, topic, kline, is_closed=False)
+    def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:  # noqa: ARG002 - they are not served
+        """End what is passed on and nobody wants any more."""
+        for market, topic in list(self._passed_on):
+            source = Stream(market, topic, is_passed_on=True).source
+            if not any(self._publisher.is_wanted(ANY_MARKET, key) for key in self._forms.get(source, ())):
+                self._forms.pop(source, None)
+                self._passed_on.discard((market, topic))
+                if self._pass_on:
+                    self._pass_on(self._passed_on)
 
-    def _publish_kline(self, market: str, topic: str, kline: Kline, *, is_closed: bool) -> None:
-        if (market, topic) in self._forms and (message := self._message(market, topic, kline, is_closed=is_closed)):
-            self._publish(market, topic, message, None if is_closed else kline.timestamp)
-
-    def _message(self, market: str, topic: str, kline: Kline, *, is_closed: bool) -> bytes | None:
-        """Write a kline; None where it is not known yet what a contract is."""
-        size = self.options.contract_sizes(market, kline.symbol) if market == "inverse" else None
-        if market == "inverse" and not size:
-            return None
-        return kline_message(topic, kline, now_ms(), is_closed=is_closed, contract_size=size)
-
-    def _publish(self, market: str, topic: str, payload: bytes, conflate: object = None) -> None:
+    def _publish(self, market: str, topic: str, payload: bytes) -> None:
         forms = self._forms[market, topic]
         for key, form in list(forms.items()):
             if not self._publisher.is_wanted(ANY_MARKET, key):
@@ -120,6 +109,6 @@ class BinanceDialect:
                 self.unreadable += 1
                 self._logger.warning("websocket_payload_unreadable", topic=topic)
                 continue
-            self._publisher.publish(ANY_MARKET, key, message, conflate and (key, conflate))
+            self._publisher.publish(ANY_MARKET, key, message)
         if not forms:
             del self._forms[market, topic]

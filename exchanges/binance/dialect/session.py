@@ -1,11 +1,11 @@
 """One client of Binance's streams as they are served: its requests, the answers, and Binance's limits.
 
 The event loop's thread; nothing that a client sends raises. At Binance a stream that does not exist is acknowledged and
-silent: here a request that names one that is not collected is refused, and nothing of it is subscribed.
+silent: so is one here that has the form of a name. Any other is refused, with all of its request.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
@@ -28,7 +28,7 @@ class StreamSource(Protocol):
     @property
     def streams(self) -> Streams: ...
     def subscribe(self, stream: Stream, name: str, *, is_combined: bool) -> str: ...
-    def first_message(self, stream: Stream, name: str, *, is_combined: bool) -> bytes | None: ...
+    def has_room(self, streams: Collection[Stream]) -> bool: ...
 
 
 class RefusedError(Exception):
@@ -96,22 +96,15 @@ class BinanceSession:
         missing = next((name for name in names if name not in found), None)
         if missing is not None:
             where = " and ".join(self._markets)
-            raise _invalid(f"stream {missing[:ECHO_LENGTH]} is not collected here, on a path of {where}")
+            raise _invalid(f"there is no stream {missing[:ECHO_LENGTH]} here, on a path of {where}")
         if found and self._is_in_microseconds:
-            raise _invalid("timeUnit MICROSECOND is not collected here")
-        if len(self._streams.keys() | found.keys()) > STREAMS_MOST:
+            raise _invalid("timeUnit MICROSECOND is not served here")
+        if len(self._streams.keys() | found.keys()) > STREAMS_MOST or not self._source.has_room(found.values()):
             raise RefusedError(TOO_MANY, "Too many subscriptions")
-        new = found.keys() - self._streams.keys()
         self._streams |= found
         self._update()
         if accepted:
             self._client.answer(accepted)
-        for name in found:
-            first = (
-                self._source.first_message(found[name], name, is_combined=self._is_combined) if name in new else None
-            )
-            if first is not None:
-                self._client.send(first)
 
     def _property(self, params: list[Any], *, is_set: bool) -> bool | None:
         if params[0] != "combined":

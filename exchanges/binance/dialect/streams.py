@@ -12,18 +12,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from exchanges.binance.protocol import WHOLE_BOOK
-from exchanges.binance.rest import INTERVALS
-from model.dialect import DialectOptions
-from model.intervals import SECOND_MS, parse_interval, step_of
-from model.records import Kline
+from exchanges.binance.protocol import WHOLE_BOOK, is_stream
+from model.dialect import DialectOptions, passed_on
 
 PATH = re.compile(r"/(?P<split>(?:public|market)/)?(?P<framing>ws|stream)(?:/(?P<names>.*))?", re.DOTALL)
 FRAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"]*)"\s*,\s*"data"\s*:\s*')
 NAME = re.compile(
-    r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|miniTicker|forceOrder)|kline_(?P<interval>\w+)"
-    r"|depth(?P<levels>5|10|20|)(?:@(?:0|100|250|500|1000)ms)?)"
+    r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|miniTicker|forceOrder)|depth(?P<levels>5|10|20|)(?:@(?:0|100|250|500|1000)ms)?)"
 )
+COIN_M = re.compile(r"[^@]+usd_(?:perp|\d{6})@.*")
+NAME_CHARACTERS = 60
 KINDS: Mapping[str, str] = MappingProxyType(
     {"trade": "trades", "ticker": "ticker", "miniTicker": "ticker", "forceOrder": "liquidations"}
 )
@@ -49,11 +47,20 @@ def markets_of(path: str) -> tuple[str, ...]:
 
 
 class Stream(NamedTuple):
-    """One stream that is served: its market, the topic of the messages it is made of, what makes its data of theirs."""
+    """One stream that is served: its market, the topic of the messages it is made of, what makes its data of theirs.
+
+    `is_passed_on`: it is not collected, but streamed for clients alone.
+    """
 
     market: str
     topic: str
     cut: Callable[[bytes], bytes] | None = None
+    is_passed_on: bool = False
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """Market and topic of the payloads."""
+        return (passed_on(self.market) if self.is_passed_on else self.market), self.topic
 
 
 class Streams:
@@ -61,37 +68,29 @@ class Streams:
 
     def __init__(self, options: DialectOptions) -> None:
         self._options = options
-        steps_ms = {parse_interval(text).step_ms for text in options.intervals}
-        self._names = {market: _interval_names(market) for market in options.markets}
-        self._intervals = {
-            market: {name for step_ms, name in names.items() if step_ms in steps_ms}
-            for market, names in self._names.items()
-        }
 
     def find(self, markets: tuple[str, ...], name: str) -> Stream | None:
-        """Return what a stream of one of these markets is made of; None where that is not collected."""
+        """Return what a stream of one of these markets is made of; None where there is none such."""
         found = NAME.fullmatch(name)
-        if found is None or (symbol := found["symbol"]) != symbol.lower():
+        if found and (symbol := found["symbol"]) == symbol.lower():
+            for market in markets:
+                if market in self._options.markets and symbol.upper() in self._options.symbols(market):
+                    if stream := self._made_of(market, symbol, found):
+                        return stream
+                    break
+        if self._options.pass_on is None or len(name) > NAME_CHARACTERS or not is_stream(name):
             return None
-        for market in markets:
-            if market in self._names and symbol.upper() in self._options.symbols(market):
-                return self._made_of(market, symbol, found)
-        return None
-
-    def kline_topic(self, market: str, kline: Kline) -> str | None:
-        """Return the topic of a kline; None for an interval that Binance does not have."""
-        interval = self._names[market].get(step_of(kline.interval, kline.timestamp))
-        return f"{kline.symbol.lower()}@kline_{interval}" if interval else None
+        market = next((each for each in markets if (each == "inverse") == bool(COIN_M.fullmatch(name))), markets[0])
+        return Stream(market, name, is_passed_on=True)
 
     def _made_of(self, market: str, symbol: str, found: re.Match[str]) -> Stream | None:
         options = self._options
         if kind := found["kind"]:
-            is_here = KINDS[kind] in options.kinds and not (kind == "forceOrder" and market == "spot")
-            if kind == "miniTicker" and is_here:
+            if KINDS[kind] not in options.kinds or (kind == "forceOrder" and market == "spot"):
+                return None
+            if kind == "miniTicker":
                 return Stream(market, f"{symbol}@ticker", mini_ticker)
-            return Stream(market, f"{symbol}@{kind}") if is_here else None
-        if interval := found["interval"]:
-            return Stream(market, f"{symbol}@kline_{interval}") if interval in self._intervals[market] else None
+            return Stream(market, f"{symbol}@{kind}")
         if "orderbook" not in options.kinds:
             return None
         if options.depth == WHOLE_BOOK:
@@ -152,10 +151,6 @@ def mini_ticker(data: bytes) -> bytes:
     """Return the mini ticker of a ticker."""
     fields = _read_fields(data)
     return _write({"e": "24hrMiniTicker", **{name: fields[name] for name in MINI if name in fields}})
-
-
-def _interval_names(market: str) -> Mapping[int, str]:
-    return {SECOND_MS: "1s", **INTERVALS} if market == "spot" else INTERVALS
 
 
 _read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

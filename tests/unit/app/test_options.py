@@ -221,7 +221,7 @@ OTHERS: Mapping[str, set[str]] = {  # given to the function, of the venue, of ot
         *("routes", "sessions", "klines", "awaited"),
     },
     "store": {"pending_bytes", "retry_s"},
-    "dialect": {"symbols", "contract_sizes"},
+    "dialect": {"symbols", "contract_sizes", "pass_on"},
     "storage": {"exchange", "owns", "pair_of", "backoff_first_s", "backoff_cap_s", "refused_pause_s"},
     "history": {
         *("raw_limit", "raw_limit_bytes", "klines_in_memory", "backoff_first_s", "backoff_cap_s", "refused_pause_s"),
@@ -329,6 +329,7 @@ def test_what_is_given_arrives() -> None:
         pair_of=unlisted,
         descriptors=lambda: 5,
         contract_sizes=lambda _market, _symbol: Decimal(10),
+        pass_on=len,
     )
     consumers = given.consumers
     dialect: Any = consumers.websocket.dialect
@@ -337,6 +338,7 @@ def test_what_is_given_arrives() -> None:
     assert (consumers.console.status(), consumers.websocket.descriptors()) == ({"streams": 1}, 5)
     assert dialect.options.symbols("spot") == ("spot",)
     assert dialect.options.contract_sizes("linear", "BTCUSDT") == 10
+    assert dialect.options.pass_on(["a"]) == 1
     assert {each.exchange for each in (given, consumers.file, consumers.parquet, consumers.storage)} == {"bybit"}
 
 

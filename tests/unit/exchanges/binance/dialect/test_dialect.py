@@ -1,14 +1,12 @@
 """exchanges.binance.dialect: streams, framings, requests and refusals, without a server."""
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from exchanges.binance.dialect.dialect import BinanceDialect
-from model.dialect import DialectOptions
-from tests.support.klines import kline
+from model.dialect import DialectOptions, passed_on
 
 SYMBOLS = {"spot": ["BTCUSDT", "币安人生USDT"], "linear": ["BTCUSDT", "ETHUSDT"], "inverse": ["BTCUSD_PERP"]}
 EVERY_KIND = ("trades", "orderbook", "ticker", "liquidations")
@@ -55,8 +53,8 @@ class Client:
 
 
 def dialect_of(client: Client, **options: Any) -> BinanceDialect:
-    values: dict[str, Any] = {"markets": tuple(SYMBOLS), "kinds": EVERY_KIND, "depth": 1000, "intervals": ("1m", "1M")}
-    values |= {"symbols": SYMBOLS.__getitem__, "contract_sizes": lambda _market, _symbol: Decimal(100)}
+    values: dict[str, Any] = {"markets": tuple(SYMBOLS), "kinds": EVERY_KIND, "depth": 1000}
+    values |= {"symbols": SYMBOLS.__getitem__}
     made = BinanceDialect(DialectOptions(**values | options))
     made.start(client)
     return made
@@ -121,7 +119,6 @@ def test_paths_are_binances():
             for name in ("btcusdt@trade", "btcusdt@ticker", "btcusdt@depth", "btcusd_perp@forceOrder")
         ),
         *(("/ws", f"btcusdt@depth@{speed}ms", True) for speed in (100, 250, 500, 1000)),
-        *(("/ws", f"btcusdt@kline_{interval}", interval in ("1m", "1M")) for interval in ("1m", "1M", "5m", "1", "x")),
         ("/ws", "币安人生usdt@trade", True),
         ("/ws", "btcusd_perp@trade", True),
         ("/public/ws", "btcusd_perp@trade", True),
@@ -144,7 +141,7 @@ def test_a_stream_that_is_not_collected_is_refused_with_all_of_its_request(path,
         assert answer == {"result": None, "id": 7}
         return
     assert (answer["id"], answer["error"]["code"]) == (7, 2)
-    assert f"stream {name} is not collected here" in answer["error"]["msg"]
+    assert f"there is no stream {name} here" in answer["error"]["msg"]
     assert client.wanted == set()
 
 
@@ -187,54 +184,80 @@ def test_mini_tickers_are_made_of_tickers():
     assert client.take() == [payload, b'{"stream":"btcusdt@miniTicker","data":' + mini + b"}"]
 
 
-def test_klines_are_the_collectors_and_have_no_field_that_is_not_known():
-    """Open until closed, a correction again; f, L, V and Q are left out."""
-    dialect, client, received = connected("/stream", "btcusdt@kline_1m")
-    dialect.opened([("spot", kline(1)), ("linear", kline(1)), ("spot", kline(1, symbol="ETHUSDT"))])
-    dialect.closed("spot", [kline(1)])
-    dialect.opened([("spot", kline(1)), ("spot", kline(2))])
-    opened, closed, after = (json.loads(message) for message in client.take())
-    assert closed["stream"] == "btcusdt@kline_1m"
-    assert closed["data"].pop("E") > kline(1).timestamp
-    assert closed["data"] == {
-        "e": "kline",
-        "s": "BTCUSDT",
-        "k": {
-            "t": 1767717000000,
-            "T": 1767717059999,
-            "s": "BTCUSDT",
-            "i": "1m",
-            "o": "92967.8",
-            "c": "92846.1",
-            "h": "92970.8",
-            "l": "92815.5",
-            "v": "33.404285",
-            "n": 3664,
-            "x": True,
-            "q": "3104285.99121",
-        },
-    }
-    assert opened["data"]["k"] | {"x": True} == closed["data"]["k"]
-    assert (after["data"]["k"]["t"], after["data"]["k"]["x"]) == (1767717060000, False)
-    assert [each is None for each in client.conflated] == [False, True, False]
-
-    received('{"method":"UNSUBSCRIBE","params":["btcusdt@kline_1m"],"id":"u"}')
-    received('{"method":"SUBSCRIBE","params":["btcusdt@kline_1m"],"id":null}')
-    left, joined, first = client.take()
-    assert (left, joined) == (b'{"result":null,"id":"u"}', b'{"result":null,"id":null}')
-    assert json.loads(first)["data"]["k"]["t"] == 1767717060000
+KLINE = b'{"stream":"btcusdt@kline_1m","data":{"e":"kline","E":7,"s":"BTCUSDT","k":{"t":0,"x":true,"V":"1","Q":"2"}}}'
 
 
-def test_klines_of_coin_m_are_in_contracts():
-    """As Binance's; while it is not known what one is, there are none."""
-    sizes: dict[str, Decimal] = {}
-    options: dict[str, Any] = {"contract_sizes": lambda _market, symbol: sizes.get(symbol)}
-    dialect, client, _ = connected("/ws", "btcusd_perp@kline_1m", **options)
-    dialect.closed("inverse", [kline(1, symbol="BTCUSD_PERP", volume=Decimal(12300))])
-    assert client.take() == []
-    sizes["BTCUSD_PERP"] = Decimal(100)
-    dialect.closed("inverse", [kline(1, symbol="BTCUSD_PERP", volume=Decimal(12300))])
-    assert json.loads(client.take()[0])["k"]["v"] == "123"
+@pytest.mark.parametrize(
+    ("path", "name", "market"),
+    [
+        ("/ws", "btcusdt@kline_1m", "spot"),  # those that are collected have no volume of taker buys
+        ("/ws", "solusdt@trade", "spot"),
+        ("/ws", "btcusdt@aggTrade", "spot"),
+        ("/ws", "btcusdt@depth20@100ms", "spot"),
+        ("/ws", "btcusd_260925@trade", "inverse"),
+        ("/ws", "!miniTicker@arr", "spot"),
+        ("/public/ws", "btcusdt_260925@bookTicker", "linear"),
+        ("/market/ws", "btcusd_perp@markPrice@1s", "inverse"),
+        ("/market/ws", "!markPrice@arr@1s", "linear"),
+    ],
+)
+def test_what_is_not_collected_is_passed_on_once_for_all(path, name, market):
+    """A stream of the exchange's, byte for byte; no longer than somebody wants it."""
+    wanted: list[set[tuple[str, str]]] = []
+    dialect, client, received = connected(path, name, pass_on=lambda topics: wanted.append(set(topics)))
+    dialect.session(path, client)(json.dumps({"method": "SUBSCRIBE", "params": [name], "id": 2}))
+    client.take()
+    dialect.opened([])
+    assert wanted == [{(market, name)}]
+    payload = KLINE.replace(b"btcusdt@kline_1m", name.encode())
+    dialect.take_raw([(passed_on(market), payload), (market, payload)], [])
+    assert client.take() == [payload[payload.index(b'"data":') + 7 : -1]]
+
+    received(json.dumps({"method": "UNSUBSCRIBE", "params": [name], "id": 3}))
+    dialect.opened([])
+    assert wanted[1:] == [set()]
+
+
+def test_a_stream_that_is_collected_is_not_passed_on():
+    """Both would bring its messages twice; one that is passed on stays so when its symbol is collected later."""
+    symbols = {**SYMBOLS, "spot": ["BTCUSDT"]}
+    passed: list[int] = []
+    options = {"pass_on": lambda topics: passed.append(len(topics)), "symbols": symbols.__getitem__}
+    dialect, client, _ = connected("/stream", "btcusdt@trade", "solusdt@trade", **options)  # type: ignore[arg-type]
+    symbols["spot"] = ["BTCUSDT", "SOLUSDT"]
+    sol = TRADE.replace(b"btcusdt", b"solusdt")
+    dialect.take_raw([("spot", TRADE), ("spot", sol), (passed_on("spot"), sol)], [])
+    assert (client.take(), passed) == ([TRADE, sol], [1])
+
+
+def test_names_that_are_none_are_refused_where_streams_are_passed_on():
+    """By their form: Binance has no such stream for any symbol."""
+    passed: list[object] = []
+    _, client, received = connected("/ws", pass_on=passed.append)
+    for name in (
+        "BTCUSDT@trade",
+        "btcusdt@nothing",
+        "btcusdt",
+        "btcusdt@trade/x@trade",
+        "!x@arr",
+        "",
+        "x" * 70 + "@trade",
+    ):
+        answer = asked(received, client, {"method": "SUBSCRIBE", "params": ["solusdt@trade", name], "id": 7})
+        assert answer["error"]["code"] == 2
+    assert passed == []
+
+
+def test_what_is_passed_on_is_bounded():
+    """A thousand streams of all clients together; one that is passed on already costs nothing more."""
+    passed: list[object] = []
+    dialect, client, received = connected("/ws", pass_on=passed.append)
+    for begin in range(0, 1000, 100):
+        names = [f"x{number}usdt@kline_1m" for number in range(begin, begin + 100)]
+        assert asked(received, client, {"method": "SUBSCRIBE", "params": names, "id": 1})["result"] is None
+    other = dialect.session("/ws", client)
+    assert asked(other, client, {"method": "SUBSCRIBE", "params": ["zusdt@trade"], "id": 9})["error"]["code"] == 4
+    assert asked(other, client, {"method": "SUBSCRIBE", "params": ["x7usdt@kline_1m"], "id": 9})["result"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Streams that are passed on: each topic once, on a connection of its URL, for some time longer than it is wanted."""
+
+import threading
+
+import pytest
+
+from app.passed_streams import KEPT_S, PassedStreams
+from exchanges.registry import VENUES
+from model.context import current
+from streams import MarketFeed
+from tests.support.clock import FakeClock
+from tests.support.settings import settings_of
+from tests.support.waiting import wait_until
+
+KLINE, TRADE = ("linear", "btcusdt@kline_1m"), ("linear", "btcusdt@trade")
+
+
+class Exchange:
+    """The connections that are open: market, what they carry, and what takes their payloads."""
+
+    def __init__(self):
+        self.open = []
+        self.connects = 0
+        self.is_up = True
+
+    def feed(self, protocol, options, **parts):
+        exchange = self
+
+        class Feed(MarketFeed):
+            def run(self, kind, symbols, callback, *, depth=50):
+                assert kind == "topics"
+                exchange.connects += 1
+                connection = self.market, symbols, callback
+                exchange.open.append(connection)
+                current().succeeded()
+                try:
+                    while not current().stop.wait(0.01):
+                        if not exchange.is_up:
+                            raise ConnectionError("cut")
+                finally:
+                    exchange.open.remove(connection)
+
+        return Feed(protocol, options, **parts)
+
+    def carried(self):
+        return sorted((market, *symbols) for market, symbols, _ in list(self.open))
+
+
+@pytest.fixture
+def exchange():
+    return Exchange()
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def got():
+    return []
+
+
+@pytest.fixture
+def passed(exchange, clock, got):
+    settings = settings_of(EXCHANGE="binance", RECONNECT_DELAY=0.05)
+    put = lambda market: lambda payload: got.append((market, payload))  # noqa: E731
+    made = PassedStreams(settings, VENUES["binance"], lambda: lambda _url: None, put, exchange.feed, clock)
+    yield made
+    made.stop()
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("stream-passed")])
+
+
+def settled(passed, exchange, *expected):
+    def is_so():
+        passed.tick()
+        return exchange.carried() == sorted(expected)
+
+    wait_until(is_so)
+
+
+def test_each_topic_is_streamed_once_on_a_connection_of_its_url(passed, exchange, got):
+    """Of USD-M /public and /market are two; a topic that joins one opens no other."""
+    passed.tick()
+    assert exchange.connects == 0
+    passed.want({KLINE, TRADE, ("spot", "ethusdt@aggTrade")})
+    settled(passed, exchange, KLINE, TRADE, ("spot", "ethusdt@aggTrade"))
+    passed.want({KLINE, TRADE, ("spot", "ethusdt@aggTrade"), ("linear", "ethusdt@kline_1m")})
+    settled(passed, exchange, (*KLINE, "ethusdt@kline_1m"), TRADE, ("spot", "ethusdt@aggTrade"))
+    assert exchange.connects == 3
+    for _, _, callback in exchange.open:
+        callback(b"1")
+    assert sorted(got) == [("linear", b"1"), ("linear", b"1"), ("spot", b"1")]
+
+
+def test_a_connection_has_no_more_topics_than_the_exchange_allows(passed, exchange):
+    """200 of USD-M."""
+    topics = {("linear", f"x{number}usdt@kline_1m") for number in range(450)}
+    passed.want(topics)
+    wait_until(lambda: passed.tick() or len(exchange.open) == 3)
+    assert sorted(len(symbols) for _, symbols, _ in exchange.open) == [50, 200, 200]
+    assert {("linear", topic) for _, symbols, _ in exchange.open for topic in symbols} == topics
+
+
+def test_what_nobody_wants_is_streamed_for_some_time_more(passed, exchange, clock):
+    """Clients that come and go open no connection each time; then it ends with its last topic."""
+    passed.want({KLINE, ("linear", "ethusdt@kline_1m")})
+    settled(passed, exchange, (*KLINE, "ethusdt@kline_1m"))
+    passed.want({KLINE})
+    clock.now_s += KEPT_S - 1
+    settled(passed, exchange, (*KLINE, "ethusdt@kline_1m"))
+    clock.now_s += 2
+    settled(passed, exchange, KLINE)
+    passed.want(())
+    clock.now_s += KEPT_S - 1
+    passed.tick()
+    passed.want({KLINE})
+    settled(passed, exchange, KLINE)
+    passed.want(())
+    clock.now_s += KEPT_S + 1
+    settled(passed, exchange)
+    assert exchange.connects == 1
+
+
+def test_a_connection_that_is_cut_comes_back(passed, exchange):
+    """With what is wanted then."""
+    passed.want({KLINE})
+    settled(passed, exchange, KLINE)
+    exchange.is_up = False
+    wait_until(lambda: not exchange.open)
+    exchange.is_up = True
+    settled(passed, exchange, KLINE)
+    assert exchange.connects >= 2
+
+
+def test_a_topic_that_the_exchange_does_not_have_costs_itself(passed, exchange):
+    """The others are streamed."""
+    passed.want({("linear", "not a topic"), KLINE})
+    settled(passed, exchange, KLINE)
