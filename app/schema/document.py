@@ -6,7 +6,7 @@ Pure. Holds no password. What HTTP serves to people and probes (the page, /ready
 from app import VERSION
 from app.options import kinds_of
 from app.schema.http_api import http_channels, http_messages
-from app.schema.messages import Schema, envelope_name, event_names, of_channel, ref, schemas
+from app.schema.messages import Schema, channel_name, envelope_name, event_names, ref, schemas
 from app.schema.redis_keys import redis_keys
 from conf.settings import Settings
 from consumers.redis.channels import klines_channel, raw_channel, status_channel, symbol_channel
@@ -155,7 +155,7 @@ def _messages() -> Schema:
     """The messages of all channels, also of those that these settings have not."""
     plain = [*map(envelope_name, ("klines", "ticker", "price", "trades", "status")), *WEBSOCKET_MESSAGES]
     found: Schema = {name: {"payload": ref(name)} for name in plain}
-    found |= {name: {"payload": of_channel(name)} for name in event_names()}
+    found |= {name: {"payload": ref(channel_name(name))} for name in event_names()}
     for name in ("Request", "Reply"):
         found[name]["correlationId"] = {"location": "$message.payload#/req_id"}
     found |= http_messages()

@@ -132,6 +132,8 @@ def schemas(trade_names: Names | None = None) -> dict[str, Schema]:
         found["Trade"]["description"] += f" {meanings}."
     for name in ("JournalRecord", "ApiError"):
         found[name]["additionalProperties"] = True
+    for name in event_names():
+        found[channel_name(name)] = {"title": channel_name(name), "allOf": [ref(name), {"required": ["exchange"]}]}
     request = found["Request"]["properties"]
     request["op"]["enum"] = [*OPS, ""]
     request["args"]["description"] = f"Topics: {ALLOWED}."
@@ -153,9 +155,9 @@ def ref(name: str) -> Schema:
     return {"$ref": REF.format(name=name)}
 
 
-def of_channel(event: str) -> Schema:
-    """Return the schema of an event on the status channel, where it has its exchange, by its name in `schemas`."""
-    return {"allOf": [ref(event), {"required": ["exchange"]}]}
+def channel_name(event: str) -> str:
+    """Return the name of the schema of an event on the status channel, where it has its exchange."""
+    return f"{event}Message"
 
 
 def _event_types() -> dict[str, type[msgspec.Struct]]:

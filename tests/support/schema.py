@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_unchecked
 
 from app.schema.http_api import PATHS
-from app.schema.messages import envelope_name, event_names, of_channel, ref, schemas
+from app.schema.messages import channel_name, envelope_name, event_names, ref, schemas
 from exchanges.registry import VENUES
 
 RAW_KINDS = ("trades", "orderbook", "ticker", "liquidations")
@@ -22,20 +22,20 @@ Validate = Callable[[Any], object]
 
 @functools.cache
 def validator(name: str, exchange: str = "") -> Validate:
-    """Return what raises for a message that does not match a schema; status events by the names of their classes."""
+    """Return what raises for a message that does not match a schema of this name."""
     found = schemas(VENUES[exchange].record_names.get("trades", {}) if exchange in VENUES else None)
     for schema in found.values():
-        schema.setdefault("additionalProperties", False)
-    whole = of_channel(name) if name in event_names() else ref(name)
-    compiled: Validate = fastjsonschema.compile({"allOf": [whole], "components": {"schemas": found}})
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    compiled: Validate = fastjsonschema.compile({"allOf": [ref(name)], "components": {"schemas": found}})
     return compiled
 
 
 @functools.cache
 def _events() -> Mapping[str, str]:
-    """The names of the schemas of events by those of the events."""
+    """The names of the schemas of the status channel by those of the events."""
     found = schemas()
-    return {found[name]["properties"]["event"]["enum"][0]: name for name in event_names()}
+    return {found[name]["properties"]["event"]["enum"][0]: channel_name(name) for name in event_names()}
 
 
 def checked(payload: str | bytes) -> Any:
