@@ -4,21 +4,27 @@ The thread `consumer-store`, some rows at a time, so that what is to be written 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from model.intervals import DAY_MS
+from model.intervals import DAY_MS, MINUTE_MS
 
 GB = 1_000_000_000
 ROWS = 1_000  # removed in one transaction
 EVERY_S = 300.0  # between two looks at age and size
-PAGES = 500  # given back to the file system at once, where the file is much larger than its limit
-SPAN_MS = DAY_MS  # what is removed together where the file is too large
+PAGES = 500  # given back to the file system at once, where the file is larger than its limit
+PART = 50  # of the longest series, that goes at a time where the file is too large
 
-# Of one series, what began before ?2, ?3 at most.
+_FIRST = "(SELECT min(start_ms) FROM klines WHERE series = id)"
+_STEP = "CASE step_ms WHEN 0 THEN 2592000000 ELSE step_ms END"
+BEFORE_A_TIME = f"SELECT id, :before FROM series WHERE {_FIRST} < :before"
+LONGEST = f"SELECT max((:now - {_FIRST}) / ({_STEP})) FROM series"  # in candles
+BEFORE_A_CANDLE = f"SELECT id, :now - :keep * ({_STEP}) AS until FROM series WHERE {_FIRST} < until"
 REMOVE_KLINES = """DELETE FROM klines WHERE series = ?1 AND start_ms < coalesce(
   (SELECT start_ms FROM klines WHERE series = ?1 AND start_ms < ?2 ORDER BY start_ms LIMIT 1 OFFSET ?3), ?2)"""
-SERIES_BEFORE = "SELECT id FROM series WHERE (SELECT min(start_ms) FROM klines WHERE series = id) < ?"
 REMOVE_RECORDS = "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE ts < ? ORDER BY ts LIMIT ?)"
+
+Until = tuple[int, int]
+"""A series, and the start before which its klines go."""
 
 
 class Cleaning:
@@ -52,13 +58,17 @@ class Cleaning:
 
     def _all_steps(self, connection: sqlite3.Connection, now_ms: int) -> Iterator[int]:
         if self._days:
-            yield from _remove_before(connection, now_ms - int(self._days * DAY_MS))
+            before_ms = now_ms - int(self._days * DAY_MS)
+            series = connection.execute(BEFORE_A_TIME, {"before": before_ms}).fetchall()
+            yield from _remove(connection, series, before_ms)
         self.bytes = used_bytes(connection)
         while 0 < self._max_bytes < self.bytes:
-            oldest_ms = _oldest_ms(connection)
-            if oldest_ms is None:
+            (longest,) = connection.execute(LONGEST, {"now": now_ms}).fetchone()
+            if not longest:
                 break
-            yield from _remove_before(connection, oldest_ms + SPAN_MS)
+            keep = longest - max(1, longest // PART)
+            series = connection.execute(BEFORE_A_CANDLE, {"now": now_ms, "keep": keep}).fetchall()
+            yield from _remove(connection, series, now_ms - keep * MINUTE_MS)
             self.bytes = used_bytes(connection)
         while self._max_bytes and (before := file_bytes(connection)) > self._max_bytes:
             connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
@@ -69,7 +79,7 @@ class Cleaning:
 
 def used_bytes(connection: sqlite3.Connection) -> int:
     """Return the bytes of the file that hold something."""
-    return file_bytes(connection) - _free_pages(connection) * _pragma(connection, "page_size")
+    return file_bytes(connection) - _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
 
 
 def file_bytes(connection: sqlite3.Connection) -> int:
@@ -77,37 +87,18 @@ def file_bytes(connection: sqlite3.Connection) -> int:
     return _pragma(connection, "page_count") * _pragma(connection, "page_size")
 
 
-def _free_pages(connection: sqlite3.Connection) -> int:
-    return _pragma(connection, "freelist_count")
-
-
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _oldest_ms(connection: sqlite3.Connection) -> int | None:
-    """Return the start of the oldest kline of all, or the time of the oldest record of the journal."""
-    sql = """SELECT min(
-      coalesce((SELECT min((SELECT min(start_ms) FROM klines WHERE series = series.id)) FROM series), 1 << 62),
-      coalesce((SELECT min(ts) FROM journal), 1 << 62))"""
-    found = int(connection.execute(sql).fetchone()[0])
-    return None if found == 1 << 62 else found
-
-
-def _remove_before(connection: sqlite3.Connection, before_ms: int) -> Iterator[int]:
-    """Remove what began before a time, some rows at a time; yields how many."""
-    for (place,) in connection.execute(SERIES_BEFORE, (before_ms,)).fetchall():
-        while True:
-            removed = connection.execute(
-                REMOVE_KLINES,
-                (place, before_ms, ROWS),
-            ).rowcount
+def _remove(connection: sqlite3.Connection, series: Sequence[Until], records_before_ms: int) -> Iterator[int]:
+    """Remove klines of these series, and records, some rows at a time; yields how many."""
+    for place, before_ms in series:
+        removed = ROWS
+        while removed >= ROWS:
+            removed = connection.execute(REMOVE_KLINES, (place, before_ms, ROWS)).rowcount
             yield removed
-            if removed < ROWS:
-                break
-    connection.execute("DELETE FROM unconfirmed WHERE start_ms < ?", (before_ms,))
-    while True:
-        removed = connection.execute(REMOVE_RECORDS, (before_ms, ROWS)).rowcount
+    removed = ROWS
+    while removed >= ROWS:
+        removed = connection.execute(REMOVE_RECORDS, (records_before_ms, ROWS)).rowcount
         yield removed
-        if removed < ROWS:
-            return

@@ -292,20 +292,24 @@ def test_klines_and_records_over_their_days_are_removed(open_store, path, monkey
     assert [ts for ts, _, _ in journal(path)] == [FIRST_MS + 2_999 * MINUTE_MS]
 
 
-def test_the_oldest_are_removed_while_the_file_is_over_its_size(open_store, path, clock):
-    """Whole days, of all series; the file is no larger than its limit then."""
+def test_the_oldest_are_removed_while_the_file_is_over_its_size(open_store, path, monkeypatch):
+    """Counted in candles: minutes go before days. The file is no larger than its limit then."""
     store = open_store(max_gb=0.0005)
-    many = [kline(number, symbol=symbol) for number in range(6_000) for symbol in ("BTCUSDT", "ETHUSDT")]
-    store.deliver([envelope(*many[first : first + 1_000]) for first in range(0, len(many), 1_000)])
+    minutes = [kline(number, symbol=symbol) for number in range(6_000) for symbol in ("BTCUSDT", "ETHUSDT")]
+    days = [kline(timestamp=FIRST_MS - number * DAY_MS, interval=DAY_MS) for number in range(100)]
+    store.deliver([envelope(*minutes[first : first + 1_000]) for first in range(0, len(minutes), 1_000)])
+    store.deliver([envelope(*days)])
+    monkeypatch.setattr("consumers.store.store.now_ms", lambda: FIRST_MS + 6_000 * MINUTE_MS)
     for _ in range(100):
         store.tick()
     with closing(sqlite3.connect(path)) as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    assert 300_000 < pages * 4096 <= 500_000
+    assert 400_000 < pages * 4096 <= 500_000
     assert store.reader.klines(*BTC)[-1] == kline(5_999)
     first = {store.reader.first_ms("linear", symbol, MINUTE_MS) for symbol in ("BTCUSDT", "ETHUSDT")}
     assert len(first) == 1
     assert first != {FIRST_MS}
+    assert len(store.reader.klines("linear", "BTCUSDT", DAY_MS)) == 100
 
 
 def test_another_process_reads_what_is_written(store, path):
