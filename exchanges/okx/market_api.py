@@ -78,7 +78,8 @@ KEPT_S: Mapping[str, float] = MappingProxyType(
 """By path: how long an answer of OKX's is kept for equal requests."""
 OTHERS_KEPT_S = 0.5
 
-LIMITED, NO_PATH, NO_METHOD, NO_PARAMETER, SYSTEM_ERROR = "50011", "404", "50115", "51000", "50026"
+LIMITED, BUSY, NO_PATH, NO_METHOD, NO_PARAMETER, SYSTEM_ERROR = "50011", "50013", "404", "50115", "51000", "50026"
+TOO_MANY = "http_429"  # the cause of a problem: OKX refused this address for its rate
 CODES: Mapping[int, str] = MappingProxyType({404: NO_PATH, 405: NO_METHOD, 500: SYSTEM_ERROR})
 REASON_LENGTH = 300
 NO_ACCOUNT = "this is a collector of market data, without an account: ask OKX itself for {path}"
@@ -136,7 +137,9 @@ class OkxMarketApi:
         try:
             return await self._own(request) or await self._passed_on(request)
         except HistoryError as error:
-            return self.unavailable(str(error))
+            if error.problem is None or error.problem.cause == TOO_MANY:
+                return self.unavailable(error.problem.meaning if error.problem else str(error))
+            return self._error(503, BUSY, f"Please try again later: {error.problem.meaning}")
 
     def refused(self, status: int, reason: str) -> ApiAnswer:
         """Return OKX's refusal of a request that makes no sense here."""

@@ -14,6 +14,7 @@ from exchanges.okx.market_api import KEPT_S, OkxMarketApi, passage
 from exchanges.okx.rest import REQUESTS
 from model.market_api import FOR_EVER, ApiAnswer, ApiRequest, MarketApiOptions
 from model.ports import HistoryError, KlineRows
+from model.problems import Problem
 from model.records import Kline
 from tests.support.klines import kline
 
@@ -30,12 +31,12 @@ class Exchange:
 
     def __init__(self) -> None:
         self.asked: list[tuple[ApiRequest, float]] = []
-        self.fails = False
+        self.fails: HistoryError | None = None
 
     async def fetch(self, request: ApiRequest, *, keep_s: float = 0.0, weight: int = 1, epoch: int = 0) -> ApiAnswer:
         self.asked.append((request, keep_s))
         if self.fails:
-            raise HistoryError("the exchange is away")
+            raise self.fails
         return ApiAnswer(b"its own", "exchange")
 
 
@@ -287,10 +288,15 @@ def test_refusals_have_okxs_form(exchange):
     answer, body = ask(api, "/api/v5/account/balance")
     assert (answer.status, body["code"], body["data"], exchange.asked) == (404, "404", [], [])
     assert "without an account" in body["msg"]
-    exchange.fails = True
-    answer, body = ask(api, "/api/v5/market/tickers", instType="SPOT")
-    assert (answer.status, body["code"]) == (429, "50011")
-    assert "the exchange is away" in body["msg"]
+    for problem, expected in (
+        (None, (429, "50011")),
+        (Problem("refused", "the.reason"), (503, "50013")),
+        (Problem("http_429", "the.reason"), (429, "50011")),
+    ):
+        exchange.fails = HistoryError("the.reason", problem=problem)
+        answer, body = ask(api, "/api/v5/market/tickers", instType="SPOT")
+        assert (answer.status, body["code"]) == expected
+        assert "the.reason" in body["msg"]
     codes = {status: json.loads(api.refused(status, "x" * 9_999).body) for status in (400, 404, 405, 500)}
     assert {status: each["code"] for status, each in codes.items()} == {
         400: "51000", 404: "404", 405: "50115", 500: "50026",
