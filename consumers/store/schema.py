@@ -37,7 +37,7 @@ CREATE INDEX IF NOT EXISTS klines_incomplete ON klines(start_ms) WHERE complete 
 CREATE TABLE IF NOT EXISTS published(
   series INTEGER PRIMARY KEY REFERENCES series(id),
   start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, complete INTEGER NOT NULL
-);
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unconfirmed(
   series INTEGER NOT NULL REFERENCES series(id), start_ms INTEGER NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(series, start_ms)
