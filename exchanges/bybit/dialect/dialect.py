@@ -126,7 +126,8 @@ class BybitDialect:
             topic = kline_topic(kline)
             if topic is not None:
                 self._open.closed(market, topic, kline)
-                self._publish_kline(market, topic, kline, at_ms, confirm=True)
+                if kline.complete:
+                    self._publish_kline(market, topic, kline, at_ms, confirm=True)
 
     def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
         """Publish the present state of the open klines that changed."""

@@ -132,7 +132,8 @@ class OkxDialect:
         for kline in klines:
             if topic := _candle_topic(kline):
                 self._open.closed(ALL_MARKETS, topic, kline)
-                self._publish_candle(topic, market, kline, is_closed=True)
+                if kline.complete:
+                    self._publish_candle(topic, market, kline, is_closed=True)
 
     def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
         """Publish the present state of the open klines that changed."""

@@ -1,6 +1,7 @@
 """The exchange's own protocol, over real sockets: by hand, and with the exchange's own package."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pybit.unified_trading
@@ -184,11 +185,12 @@ def test_a_ticker_begins_with_its_snapshot(bybit, bridge):
 
 
 def test_klines_open_and_closed(bybit, bridge):
-    """Open ones have confirm false until the closed one has gone out, never after it."""
+    """Open ones have confirm false until the closed one has gone out, never after it; what lacks trades does not go."""
     with client(bybit, "/v5/public/linear", additional_headers={}) as connection:
         ask(connection, "subscribe", "kline.1.BTCUSDT")
         bridge.offer_open("linear", [kline(1)])
         opened = json.loads(connection.recv(timeout=30))
+        bybit.offer(klines(1, complete=False, volume=Decimal(1)))
         bybit.offer(klines(1))
         closed = json.loads(connection.recv(timeout=30))
         bridge.offer_open("linear", [kline(1), kline(1, symbol="ETHUSDT")])

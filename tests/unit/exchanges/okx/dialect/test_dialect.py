@@ -300,6 +300,16 @@ def test_candles_open_and_closed(server):
     assert late.ask("subscribe", arg("candle1m"))[1]["data"] == [spot]
 
 
+def test_a_closed_candle_that_is_incomplete_is_sent_when_it_is_whole(server):
+    """OKX's own never lack trades, and its clients take the first with confirm 1 for good."""
+    client = server.client(BUSINESS)
+    client.ask("subscribe", arg("candle1m"))
+    server.dialect.closed("spot", [kline(1, symbol="BTC-USDT", complete=False)])
+    assert client.take() == []
+    server.dialect.closed("spot", [kline(1, symbol="BTC-USDT", revision=1)])
+    assert [each["data"][0][-1] for each in client.take()] == ["1"]
+
+
 def test_no_candle_is_sent_while_the_size_of_its_contract_is_not_known():
     """A wrong number of contracts would be worse than none."""
     server = Server(contract_sizes=lambda *_: None)
