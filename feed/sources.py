@@ -4,8 +4,10 @@ One thread. A source is connected or it is not: `next` raises SourceLostError th
 missed, and whoever reads connects anew and catches up elsewhere.
 """
 
+import contextlib
 import gzip
 import json
+import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -119,6 +121,7 @@ class SocketSource:
         self._shown = urlsplit(url).netloc.rpartition("@")[2]
         need("websockets", f"{urlsplit(url).scheme}://")
         self._socket: ClientConnection | None = None
+        self._opened = contextlib.ExitStack()
 
     def connect(self) -> None:
         """See Source."""
@@ -127,8 +130,15 @@ class SocketSource:
 
         self.close()
         try:
-            self._socket = socket = connect(
-                self._url, additional_headers=self._headers, open_timeout=CONNECT_S, close_timeout=1, max_size=None
+            self._socket = socket = self._opened.enter_context(
+                connect(
+                    self._url,
+                    additional_headers=self._headers,
+                    open_timeout=CONNECT_S,
+                    close_timeout=1,
+                    max_size=None,
+                    logger=quiet(),
+                )
             )
             socket.send(json.dumps({"op": "subscribe", "args": list(self._topics)}))
             while True:
@@ -168,9 +178,8 @@ class SocketSource:
 
     def close(self) -> None:
         """See Source."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close()
+        self._socket = None
+        self._opened.close()
 
 
 class NoSource:
@@ -188,6 +197,13 @@ class NoSource:
 
     def close(self) -> None:
         """See Source."""
+
+
+def quiet() -> logging.Logger:
+    """Return the logger of a WebSocket: what it would log is raised as well."""
+    logger = logging.getLogger("feed.websocket")
+    logger.setLevel(logging.CRITICAL)
+    return logger
 
 
 def _text(message: str | bytes) -> bytes:

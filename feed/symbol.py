@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from .api import Api
 from .records import FeedError, UnknownSymbolError, UnreachableError, need, read_json
+from .sources import quiet
 from .table import Table
 
 CONNECT_S, SILENT_S = 5.0, 6.0  # the collector sends something every second
@@ -140,6 +141,7 @@ class SymbolReader:
                 open_timeout=CONNECT_S,
                 close_timeout=1,
                 max_size=None,
+                logger=quiet(),
             )
         except InvalidStatus as error:
             body = error.response.body or b""
@@ -148,18 +150,18 @@ class SymbolReader:
             ) from None
         except OSError as error:
             raise UnreachableError(f"No collector answers at {self._api.base} ({error}).") from None
-        with socket:
+        with socket as opened:
             while not self.is_closed:
                 try:
-                    message = read_json(socket.recv(1.0 if self.is_closed else SILENT_S))
+                    message = read_json(opened.recv(1.0 if self.is_closed else SILENT_S))
                 except TimeoutError:
                     raise OSError(f"nothing came for {SILENT_S:g} s") from None
                 except self._websockets.ConnectionClosed:
-                    if socket.close_code == TRY_LATER:
-                        raise FeedError(f"{self._api.base}: {socket.close_reason}") from None
+                    if opened.close_code == TRY_LATER:
+                        raise FeedError(f"{self._api.base}: {opened.close_reason}") from None
                     raise
                 if view := self._take(message):
-                    socket.send(json.dumps(view))
+                    opened.send(json.dumps(view))
 
     def _take(self, message: dict[str, Any]) -> dict[str, str] | None:
         """Take a message; returns the request to look at the symbol where it is due."""

@@ -8,7 +8,7 @@ candles, as those that the collector itself takes from there: `source` exchange,
 import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ SERIES_MOST = 20_000
 JOURNAL_MOST = 1_000
 READS_AT_ONCE = 4  # of the store
 FILL_LIMIT_S = 15.0  # for the exchange's answer
+BARREN_MS, BARREN_MOST = 10_000, 10_000  # how long, and of how many series, that an exchange has nothing is remembered
 SHOWN_MOST = 20  # names that an error has
 LONGEST_MS = 1 << 53
 WITHOUT_STORE = "No klines are kept here: switch the store on with KLINE_STORE=true (and ENABLE_KLINES_STREAM)."
@@ -75,6 +76,7 @@ class DataApi:
         self._options = options
         self._history = HistoryReader(options.read_candles, options.now_ms)
         self._fills: dict[SeriesId, asyncio.Future[Past]] = {}
+        self._barren: dict[SeriesId, Past] = {}  # of which the exchange had nothing when it was asked last
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
     def routes(self) -> dict[str, Route]:
@@ -176,6 +178,8 @@ class DataApi:
     async def _past_of(self, span: Span) -> Past:
         """The exchange's candles of a series; one request for all who ask at a time."""
         series = span.market, span.symbol, span.interval.name
+        if (past := self._barren.get(series)) and self._options.now_ms() - past.read_ms < BARREN_MS:
+            return past
         asked = self._fills.get(series)
         if asked is None:
             loop = asyncio.get_running_loop()
@@ -191,6 +195,10 @@ class DataApi:
             return Past(note=TOO_SLOW)
 
     def _filled(self, series: SeriesId, past: Past) -> None:
+        if not past.candles:
+            if len(self._barren) >= BARREN_MOST:
+                self._barren.clear()
+            self._barren[series] = replace(past, read_ms=self._options.now_ms())
         asked = self._fills.pop(series, None)
         if asked is not None and not asked.done():
             asked.set_result(past)

@@ -127,6 +127,14 @@ def test_what_the_store_lacks_comes_from_the_exchange_where_that_is_asked_for(ap
     assert filled["data"][0] | {"open": "1.50", "trade_count": 0, "complete": True} == filled["data"][0]
 
 
+def test_an_exchange_that_has_no_such_candles_is_not_asked_for_them_by_every_request(api):
+    """Seconds, for example; why is told each time."""
+    api.past = Past(note="The exchange has none.")
+    answers = [api.get("/api/klines", symbol="BTCUSDT", fill="exchange")[1] for _ in range(3)]
+
+    assert ([answer["note"] for answer in answers], api.reads) == (["The exchange has none."] * 3, 1)
+
+
 def test_the_exchange_is_not_asked_where_nothing_is_missing(api):
     api.store.put("linear", [kline(NEWEST_MS - i * MINUTE_MS) for i in range(10)])
     _, answer = api.get("/api/klines", symbol="BTCUSDT", last=10, fill="exchange")
