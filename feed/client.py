@@ -145,11 +145,15 @@ class Feed:
 
     def book(self, symbol: str, *, market: str | None = None) -> Book:
         """Return the order book of a symbol, which follows the market from now on: `best`, `bids`, `asks`, `unsure`."""
-        return Book(self._reader(symbol, market))
+        reader = self._reader(symbol, market)
+        reader.wait_for_book()
+        return Book(reader)
 
     def trades(self, symbol: str, seconds: float = 60, *, market: str | None = None) -> Trades:
         """Return the trades of a symbol of the last seconds, as far as they came since this was called first."""
-        return Trades(self._reader(symbol, market), seconds)
+        reader = self._reader(symbol, market)
+        reader.wait_for_trades()
+        return Trades(reader, seconds)
 
     def tickers(self, *, market: str | None = None) -> Tickers:
         """Return the newest ticker by symbol, which follows the market; fields as the exchange names them."""
@@ -260,7 +264,6 @@ class Feed:
         known = self._readers.get((symbol, where))
         if known is None or known.is_closed:
             known = SymbolReader(self._http("An order book"), symbol, where)
-            known.start()
             self._readers[symbol, where] = known
         return known
 

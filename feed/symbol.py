@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ class Trade(NamedTuple):
 
 
 class SymbolReader:
-    """Reads one symbol on a thread of its own, from the first `start` until `close`. `changed` wakes who waits."""
+    """Reads one symbol on a thread of its own, from the first wait until `close`. `changed` wakes who waits."""
 
     def __init__(self, api: Api, symbol: str, market: str | None) -> None:
         self._websockets = need("websockets", "An order book or trades")
@@ -74,19 +74,26 @@ class SymbolReader:
         self.outages = 0  # times that trades may have been missed
         self.is_closed = False
         self.error: FeedError | None = None
-        self._has_come = False
-        self._tape = "connecting"
-        self._socket: Any = None
+        self._book_is = self._tape_is = ""  # states of the collector's own subscriptions; "" before it has answered
         self._thread = threading.Thread(target=self._run, name=f"feed-{symbol}", daemon=True)
 
-    def start(self) -> None:
-        """Start, and wait for the first book, or trades; FeedError where there are none."""
-        self._thread.start()
-        deadline_s = time.monotonic() + FIRST_S
+    def wait_for_book(self) -> None:
+        """Wait for the first order book; FeedError where there is none."""
+        self._wait_for("order book", lambda: self.state.bids or self.state.asks, lambda: self._book_is == "none")
+
+    def wait_for_trades(self) -> None:
+        """Wait until trades are subscribed; FeedError where there are none."""
+        self._wait_for("trades", lambda: self._tape_is == "live", lambda: self._tape_is == "none")
+
+    def _wait_for(self, what: str, is_there: Callable[[], object], is_none: Callable[[], bool]) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
         with self.changed:
-            while not (self._has_come or self.error):
-                if not self.changed.wait(max(deadline_s - time.monotonic(), 0)):
-                    self.error = UnreachableError(f"{self.symbol}: {self.state.why} within {FIRST_S:g} s.")
+            came = self.changed.wait_for(lambda: self.error or is_there() or is_none(), FIRST_S)
+        if self.error is None and is_none():
+            self.error = FeedError(f"There is no {what} of {self.symbol} here.")
+        elif not came:
+            self.error = UnreachableError(f"{self.symbol}: no {what} within {FIRST_S:g} s: {self.state.why}.")
         if self.error:
             self.close()
             raise self.error
@@ -120,7 +127,7 @@ class SymbolReader:
                 self._read()
             except FeedError as error:
                 self._doubt(str(error))
-                if not self._has_come:  # a mistake of the user's, or nothing listens
+                if not self._book_is:  # a mistake of the user's, or nothing listens
                     self.error = error
                     self.close()
                     return
@@ -153,7 +160,7 @@ class SymbolReader:
         with socket as opened:
             while not self.is_closed:
                 try:
-                    message = read_json(opened.recv(1.0 if self.is_closed else SILENT_S))
+                    message = read_json(opened.recv(SILENT_S))
                 except TimeoutError:
                     raise OSError(f"nothing came for {SILENT_S:g} s") from None
                 except self._websockets.ConnectionClosed:
@@ -167,7 +174,7 @@ class SymbolReader:
         """Take a message; returns the request to look at the symbol where it is due."""
         kind = message["type"]
         if kind in ("hello", "symbols"):
-            return self._view(message["markets"]) if kind == "hello" or not self._has_come else None
+            return self._view(message["markets"]) if kind == "hello" or not self._book_is else None
         if kind == "error":
             raise FeedError(f"{self._api.base}: {message['text']}")
         if message.get("symbol") != self.symbol:
@@ -175,24 +182,22 @@ class SymbolReader:
         with self.changed:
             if kind == "book":
                 self.state = BookState(message["ts"], _levels(message["bids"]), _levels(message["asks"]), False, "")
-                self._has_come = True
             elif kind == "trades":
                 self._take_trades(message)
-                self._has_come = self._has_come or self._tape == "live"
             elif kind == "feed":
                 self._take_feed(message)
             self.changed.notify_all()
         return None
 
     def _take_feed(self, message: dict[str, Any]) -> None:
-        book, self._tape = message["book"], message["tape"]
+        """Take the states of the collector's own subscriptions."""
+        book, tape = message["book"], message["tape"]
+        if "busy" in (book, tape) and not self._book_is:
+            raise FeedError(f"{self._api.base}: {message['text']}")
         if book != "live":
             self.state = self.state._replace(unsure=True, why=message["text"] or f"the order book is {book}")
-        if "busy" in (book, self._tape) and not self._has_come:
-            raise FeedError(f"{self._api.base}: {message['text']}")
-        if self._tape == "lost":
-            self.outages += 1
-        self._has_come = self._has_come or (book == "none" and self._tape in ("live", "none"))
+        self.outages += tape == "lost" and self._tape_is != "lost"
+        self._book_is, self._tape_is = book, tape
 
     def _take_trades(self, message: dict[str, Any]) -> None:
         trades = [Trade(ms, float(price), float(size), side) for ms, price, size, side in message["rows"]]
@@ -218,7 +223,7 @@ class SymbolReader:
     def _doubt(self, why: str) -> None:
         with self.changed:
             self.state = self.state._replace(unsure=True, why=why)
-            self.outages += self._has_come
+            self.outages += bool(self._book_is)
             self.changed.notify_all()
 
 
