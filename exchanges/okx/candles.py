@@ -34,17 +34,22 @@ def contract_size_of(market: str, symbol: str, sizes: ContractSizes) -> Decimal 
     return (sizes(market, symbol) or None) if MARKETS[market].has_contracts else ONE
 
 
-def contracts_of(volume: Decimal, size: Decimal) -> str | None:
+def exactly() -> Context:
+    """Return a context that raises Inexact where a number would be rounded."""
+    return Context(prec=DIGITS, traps=[Inexact])
+
+
+def contracts_of(volume: Decimal, size: Decimal, exact: Context) -> str | None:
     """Return a volume in contracts of a size; None where it is no number of such contracts."""
     try:
-        return plain_text(Context(prec=DIGITS, traps=[Inexact]).divide(volume, size))
+        return plain_text(exact.divide(volume, size))
     except Inexact:
         return None
 
 
 def candle_row(market: str, kline: Kline, size: Decimal, *, is_closed: bool) -> list[str] | None:
     """Return the row of a kline, whose contract is `size`; None where its volume is no number of such contracts."""
-    if (contracts := contracts_of(kline.volume, size)) is None:
+    if (contracts := contracts_of(kline.volume, size, exactly())) is None:
         return None
     prices = map(plain_text, (kline.open, kline.high, kline.low, kline.close))
     volumes = (plain_text(getattr(kline, name)) for name in VOLUMES[MARKETS[market].contract][1:])

@@ -16,7 +16,7 @@ import msgspec
 from exchanges.addresses import moved
 from exchanges.contract import Endpoints
 from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, rows_of_pages, span_of, start_of_number
-from exchanges.okx.candles import SERVED_BARS, VOLUMES, contract_size_of, contracts_of
+from exchanges.okx.candles import SERVED_BARS, VOLUMES, contract_size_of, contracts_of, exactly
 from exchanges.okx.dialect.state import BookMessage
 from exchanges.okx.markets import BOOKS, MARKETS
 from exchanges.okx.protocol import SENT_MS
@@ -304,11 +304,11 @@ def _form(market: str, confirm: str) -> tuple[str, ...]:
 
 def _in_contracts(text: bytes, size: Decimal) -> bytes | None:
     """The rows with their volume in contracts, without marks; None where it is no number of such."""
-    rows = _read_rows(text)
+    rows, exact = _read_rows(text), exactly()
     for row in rows:
         if len(row) > COLUMNS:
             del row[COLUMNS:]
-        elif (contracts := contracts_of(Decimal(row[VOL]), size)) is None:
+        elif (contracts := contracts_of(Decimal(row[VOL]), size, exact)) is None:
             return None
         else:
             row[VOL] = contracts
