@@ -52,6 +52,7 @@ VENUE = Venue(
         "spot minutes against trades",
         "whether 64 KB of topics are a request's or a connection's",
         "on which day its weeks begin",
+        "what contracts past candles are in where the size of a contract was changed",
     ),
     dialect=OkxDialect,
     market_api=OkxMarketApi,
