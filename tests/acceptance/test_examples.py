@@ -44,11 +44,13 @@ PRINTED = {  # by example: what it prints
     "feed_events": r"ready: (True|False)\n",
     "store_sqlite": rf'({KLINE}\n){{5}}{{"exchange":"bybit",',
     "store_pandas": rf"high +low\nsymbol +day[^$]*BTCUSDT \d{{4}}-\d\d-\d\d +{NUMBER} +{NUMBER}",
+    "parquet_pandas": rf"count +min +max\nsymbol[^$]*BTCUSDT +\d+ +{NUMBER} +{NUMBER}",
     "monitor": r"ready: (True|False)\ncollector_",
     "own_stream": r"a message of \d+ bytes",
     "alert_webhook": r"bybit: alert-test\nA test: alerts of this collector reach you",
     "schema_check": r'as the schema says: {"exchange":"bybit","channel":"linear","data_type":"klines"',
 }
+AFTERWARDS = {"parquet_pandas"}  # reads what own_stream, a collector, has written at its end
 NOT_PROGRAMS = {"__init__", "own_consumer", "bybit_client", "bybit_client_data"}  # run otherwise, or tested elsewhere
 NOTEBOOK = """
 import sys, nbclient, nbformat
@@ -82,6 +84,11 @@ class Program:
         assert found or not has_ended, f"{self.name} ended with {self._process.returncode}: {self.printed}"
         return found
 
+    def stop(self) -> int:
+        """End it as a user does; returns its exit code."""
+        self._process.terminate()
+        return self._process.wait(LIMIT_S)
+
     def end(self) -> None:
         """End it."""
         self._process.kill()
@@ -110,11 +117,10 @@ class Stage:
     def changed(self, path: Path) -> Path:
         """A copy of an example with the addresses of this stage."""
         text = path.read_text()
+        changes = {"6379": self.redis_port, "9500": self.web_port, "8080": self.alert_port, "main.py": ROOT / "main.py"}
+        text = re.sub('6379|9500|8080|(?<=")main.py', lambda found: str(changes[found[0]]), text)
         feed = f'Feed("redis://localhost:{self.redis_port}", http="http://127.0.0.1:{self.web_port}")'
         text = text.replace("Feed()", feed.replace('"', '\\"') if path.suffix == ".ipynb" else feed)
-        changes = {"6379": self.redis_port, "9500": self.web_port, "8080": self.alert_port}
-        for old, new in {**changes, '"main.py"': f'"{ROOT / "main.py"}"'}.items():
-            text = text.replace(old, str(new))
         if "fetch_ohlcv" not in text:
             text = re.sub(r'(\\?")1m(\\?")', r"\g<1>1s\2", text)
             text = text.replace("kline.1m", "kline.1s").replace("60000", "1000")
@@ -129,9 +135,9 @@ class Stage:
 
     def run_examples(self) -> dict[str, Program]:
         """Start all of them."""
-        own = self.exchange | {"WEBSOCKET_PORT": 0, "ENABLED_CONSUMERS": "file", "KLINE_STORE": "off"}
+        own = self.exchange | {"WEBSOCKET_PORT": 0, "ENABLED_CONSUMERS": "parquet", "KLINE_STORE": "off"}
         environ = {"own_stream": own}
-        copies = {name: self.changed(EXAMPLES / f"{name}.py") for name in PRINTED}
+        copies = {name: self.changed(EXAMPLES / f"{name}.py") for name in PRINTED if name not in AFTERWARDS}
         found = {name: self.run(name, copy, **environ.get(name, {})) for name, copy in copies.items()}
         found["candles"] = self.run("candles", "-c", NOTEBOOK, self.changed(EXAMPLES / "candles.ipynb"))
         return found
@@ -156,7 +162,7 @@ def test_every_example_does_what_it_says(stage: Stage) -> None:
         patterns = {**PRINTED, "candles": rf"close[^$]*count[^$]*(\w+USDT {NUMBER} True\n){{2}}"}
         wait_until(lambda: listens(stage.alert_port), LIMIT_S)
         stage.run("alert-test", ROOT / "main.py", "alert-test", ALERT_WEBHOOK=f"http://127.0.0.1:{stage.alert_port}/")
-        waiting = {name for name in patterns if name != "redis_status"}
+        waiting = programs.keys() - {"redis_status"}
 
         def is_done() -> bool:
             waiting.difference_update([name for name in waiting if programs[name].has(patterns[name])])
@@ -166,8 +172,13 @@ def test_every_example_does_what_it_says(stage: Stage) -> None:
             wait_until(is_done, LIMIT_S, 0.1)
             stage.sim.command("drop", code="abort")
             wait_until(lambda: programs["redis_status"].has(patterns["redis_status"]), LIMIT_S)
+            assert programs["own_stream"].stop() == 0
+            for name in AFTERWARDS:
+                programs[name] = stage.run(name, stage.changed(EXAMPLES / f"{name}.py"))
+            wait_until(lambda: all(programs[name].has(patterns[name]) for name in AFTERWARDS), LIMIT_S)
         except AssertionError as error:
-            texts = {name: programs[name].printed[-2_000:] for name in (*waiting, "redis_status")}
+            lacking = {name: each for name, each in programs.items() if not re.search(patterns[name], each.printed)}
+            texts = {name: each.printed[-2_000:] for name, each in lacking.items()}
             raise AssertionError(f"{error}; not printed what they should: {texts}") from error
         assert any(re.fullmatch(rf"closed BTCUSDT {NUMBER}", line) for line in collector.output)
         subscriber.catch_up()
