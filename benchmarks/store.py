@@ -3,7 +3,8 @@
     python -m benchmarks.store                      # a minute or two: 1.5 million rows of each layout
     python -m benchmarks.store --long --save        # 5 million of each, a file of 100 million: an hour, 12 GB in /tmp
 
-600 symbols in 12 intervals, filled as a collector does: boundary by boundary. Ends with 1 where an answer is wrong.
+600 symbols in 12 intervals. The layouts are filled as a collector does, boundary by boundary; the large file series by
+series, for that takes an hour otherwise, and its last day as a collector does. Ends with 1 where an answer is wrong.
 """
 
 import argparse
@@ -44,7 +45,17 @@ LAYOUTS = {
     "by time": "PRIMARY KEY(start_ms, series)) WITHOUT ROWID",
     "rows as they come, an index by series": "UNIQUE(series, start_ms))",
 }
+VALUES = 10_007  # different ones of each field
 HEAD = ("", "value")
+_COLUMNS = "series, start_ms, open, high, low, close, volume, trade_count, turnover, complete, source, revision"
+_MADE = "price, price, price, price, volume, made.id, turnover, 1, 0, 0"
+FILL_BOUNDARY = f"""INSERT INTO klines({_COLUMNS})
+  SELECT series.id, ?1 - step_ms, {_MADE} FROM series CROSS JOIN made
+  WHERE made.id = (series.id * 7919 + ?2) % {VALUES} AND step_ms IN"""
+FILL_SERIES = f"""WITH RECURSIVE number(n) AS
+    (SELECT 0 WHERE ?4 > 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?4)
+  INSERT INTO klines({_COLUMNS})
+  SELECT ?1, ?2 + n * ?3, {_MADE} FROM number CROSS JOIN made WHERE made.id = (n * 7919 + ?1) % {VALUES}"""
 SYMBOL_OF = "S{:03d}USDT"
 
 
@@ -95,8 +106,11 @@ def boundary(at_ms: int, steps_ms: Sequence[int] = STEPS_MS, symbols: int = SYMB
     return envelopes
 
 
-def fill(path: Path, rows: int, key: str | None = None) -> tuple[int, int, float]:
-    """Make a file of about so many rows, minute by minute; returns rows, the time of its end, seconds."""
+def fill(path: Path, rows: int, key: str | None = None, *, is_sorted: bool = False) -> tuple[int, int, float]:
+    """Make a file of about so many rows, minute by minute; returns rows, the time of its end, seconds.
+
+    `is_sorted`: all but the last day series by series.
+    """
     connection = schema.open_writer(path)
     if key is not None:
         _change_layout(connection, key)
@@ -104,24 +118,38 @@ def fill(path: Path, rows: int, key: str | None = None) -> tuple[int, int, float
         connection.execute(f"PRAGMA {statement}")
     series = [("linear", SYMBOL_OF.format(number), step_ms) for step_ms in STEPS_MS for number in range(SYMBOLS)]
     connection.executemany("INSERT INTO series(market, symbol, step_ms) VALUES(?, ?, ?)", series)
-    # A price of 8 characters, a volume of 9, a turnover of 14: as of a symbol of some thousand dollars.
-    number = "(abs(random()) % {0} + {0}) || '.' || (abs(random()) % {1} + {1})"
-    insert = f"""INSERT INTO klines(series, start_ms, open, high, low, close, volume, trade_count, turnover, complete,
-        source, revision)
-      SELECT id, ?1 - step_ms, {", ".join([number.format(10_000, 10)] * 4)}, {number.format(10, 100_000)},
-        abs(random()) % 10000, {number.format(1_000_000, 10_000)}, 1, 0, 0 FROM series WHERE step_ms IN """
+    connection.execute("CREATE TEMP TABLE made(id INTEGER PRIMARY KEY, price TEXT, volume TEXT, turnover TEXT)")
+    pick = random.Random(1)
+    # As of a symbol of some thousand dollars.
+    sizes = ((10**5, 10), (100, 10**6), (10**7, 10**5))
+    made = [
+        (number, *(f"{pick.randrange(whole)}.{pick.randrange(part)}" for whole, part in sizes))
+        for number in range(VALUES)
+    ]
+    connection.executemany("INSERT INTO made VALUES(?, ?, ?, ?)", made)
     begun_s, at_ms, count = time.perf_counter(), BEGIN_MS, 0
+    if is_sorted:
+        at_ms += max(0, int(rows / _rows_a_day()) - 1) * DAY_MS
+        connection.execute("BEGIN")
+        for place, (_, _, step_ms) in enumerate(series, 1):
+            count += connection.execute(FILL_SERIES, (place, BEGIN_MS, step_ms, (at_ms - BEGIN_MS) // step_ms)).rowcount
+        connection.execute("COMMIT")
     while count < rows:
         connection.execute("BEGIN")
         for _ in range(240):
             at_ms += MINUTE_MS
             due = [step_ms for step_ms in STEPS_MS if (at_ms - BEGIN_MS) % step_ms == 0]
-            count += connection.execute(f"{insert} ({', '.join(map(str, due))})", (at_ms,)).rowcount
+            statement = f"{FILL_BOUNDARY} ({', '.join(map(str, due))})"
+            count += connection.execute(statement, (at_ms, pick.randrange(VALUES))).rowcount
         connection.execute("COMMIT")
     connection.close()
     with contextlib.closing(schema.open_writer(path)):
         pass  # WAL again
     return count, at_ms, time.perf_counter() - begun_s
+
+
+def _rows_a_day() -> float:
+    return sum(SYMBOLS * DAY_MS / step_ms for step_ms in STEPS_MS)
 
 
 def _change_layout(connection: sqlite3.Connection, key: str) -> None:
@@ -162,7 +190,11 @@ def measure_layout(path: Path, rows: int, key: str) -> dict[str, str]:
             before = _size(path, "-wal")
             minutes.append(_written_ms(connection, boundary(end_ms + number * MINUTE_MS, STEPS_MS[:1])))
             log_bytes.append(_size(path, "-wal") - before)
-        all_ms = [_written_ms(connection, boundary(end_ms + number * WEEK_MS)) for number in range(1, 6)]
+        all_ms, cpu_ms = [], []
+        for number in range(1, 6):
+            envelopes, begun_s = boundary(end_ms + number * WEEK_MS), time.thread_time()
+            all_ms.append(_written_ms(connection, envelopes))
+            cpu_ms.append((time.thread_time() - begun_s) * 1000)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         warm = [_answer_ms(path, number, end_ms, is_cold=False) for number in range(ANSWERS)]
         cold = [_answer_ms(path, number, end_ms, is_cold=True) for number in range(COLD_ANSWERS)]
@@ -176,6 +208,7 @@ def measure_layout(path: Path, rows: int, key: str) -> dict[str, str]:
         "600 klines of a minute, ms": _spread(minutes),
         "log of that minute, kB": f"{statistics.median(log_bytes) / 1000:,.0f}",
         "7,200 klines of a boundary, ms": _spread(all_ms),
+        "CPU time of that, ms": _spread(cpu_ms),
         "1,000 klines answered, ms": _spread(warm),
         "the same, cold, ms": _spread(cold),
         "clean-up of a tenth, s": f"{sum(steps) / 1000:.1f}",
@@ -246,7 +279,7 @@ def _clean(connection: sqlite3.Connection, key: str, before_ms: int) -> Iterator
 def large_file(folder: Path, rows: int) -> Section:
     """The store itself on a file of many rows: what it writes, answers and removes, and what others notice."""
     path = folder / "bybit_linear.sqlite"
-    count, end_ms, seconds = fill(path, rows)
+    count, end_ms, seconds = fill(path, rows, is_sorted=True)
     lines: list[tuple[str, str]] = [("rows", f"{count:,}"), ("filled in, s", f"{seconds:,.0f}")]
     problems: list[str] = []
     lines.append(("file, GB", f"{path.stat().st_size / 1e9:.2f} ({path.stat().st_size / count:.1f} bytes a row)"))
@@ -258,8 +291,13 @@ def large_file(folder: Path, rows: int) -> Section:
 
     first_ms = _deliver(store, boundary_of(end_ms, 1))
     lines.append(("7,200 klines, the first time, not in the page cache, ms", f"{first_ms:.1f}"))
-    written_ms = [_deliver(store, boundary_of(end_ms, number)) for number in range(2, 22)]
+    written_ms, cpu_ms = [], []
+    for number in range(2, 22):
+        envelopes, begun_s = boundary_of(end_ms, number), time.thread_time()
+        written_ms.append(_deliver(store, envelopes))
+        cpu_ms.append((time.thread_time() - begun_s) * 1000)
     lines.append(("7,200 klines of a boundary, ms", _spread(written_ms)))
+    lines.append(("CPU time of that, ms", _spread(cpu_ms)))
     checkpoint_ms = _timed(checkpoint, path)
     lines.append(("the log of those 21 to its places in the file, between boundaries, ms", f"{checkpoint_ms:.0f}"))
     boundaries = [boundary_of(end_ms, number) for number in range(22, 42)]
