@@ -8,7 +8,7 @@ import functools
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -118,7 +118,7 @@ class Collector:
         self.store: CandleStore | None = None
         self.page = Page(self, self._venue)
         self.served = ServedExchange(self, self._venue, self._contract_size)
-        self.passed = PassedStreams(settings, self._venue, self._dial, self._put_passed)
+        self.passed = PassedStreams(settings, self._venue, self._dial, self._put_passed, self._lose_passed)
         coins = CoinsFile(*settings.coins_paths)
         read_coins = (coins.load,) if not settings.load_all_symbols else ()
         check_venue = functools.partial(check_settings, settings, self._venue)
@@ -404,6 +404,10 @@ class Collector:
         assert bridge is not None  # only its clients want any
         put = bridge.sink(passed_on(market), "topics")
         return lambda payload: put((payload,))
+
+    def _lose_passed(self, market: str, topics: Sequence[str]) -> None:
+        if bridge := self.outputs.raw_bridge:
+            bridge.lose(passed_on(market), topics)
 
     def _contract_size(self, market: str, symbol: str) -> Decimal | None:
         return self.symbols.contract_size(market, symbol)  # made after those that ask

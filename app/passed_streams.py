@@ -4,8 +4,9 @@ On connections and threads of their own, `stream-passed <market> <number>`: in n
 the budget of connects alone, as those of pages do (app/page/feeds.py). `want` is for any thread, all else is main's.
 """
 
+import functools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -37,12 +38,25 @@ class PassedStream:
     feed: Feed
     callback: Callback
     entry: dict[str, Any]
+    lose: Callable[[Sequence[str]], object]
     topics: LiveSymbols = field(default_factory=LiveSymbols)
+    has_data = False
 
     def run(self) -> None:
-        """Stream the topics until the connection ends; on a thread of its own."""
-        if self.topics:
-            self.feed.run("topics", self.topics, self.callback)
+        """Stream the topics until the connection ends; on a thread of its own. What it loses is reported."""
+        self.has_data = False
+        if not self.topics:
+            return
+        try:
+            self.feed.run("topics", self.topics, self._take)
+        except ConnectionError:
+            if self.has_data:
+                self.lose(tuple(self.topics))
+            raise
+
+    def _take(self, payload: bytes) -> None:
+        self.has_data = True
+        self.callback(payload)
 
 
 class PassedStreams:
@@ -54,11 +68,15 @@ class PassedStreams:
         venue: Venue,
         dial: Callable[[], Dial],
         put: Callable[[str], Callback],
+        lose: Callable[[str, Sequence[str]], object],
         make_feed: Callable[..., Feed] = MarketFeed,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`dial()`: what opens connections; `put(market)`: what takes the payloads of a market."""
-        self._settings, self._venue, self._dial, self._put = settings, venue, dial, put
+        """`dial()`: what opens connections; `put(market)`: what takes the payloads of a market.
+
+        `lose(market, topics)`: called where a connection has ended, and some of their payloads may be missing.
+        """
+        self._settings, self._venue, self._dial, self._put, self._lose = settings, venue, dial, put, lose
         self._make_feed, self._clock = make_feed, clock
         self._wanted: frozenset[Topic] = frozenset()
         self._wanted_s: dict[Topic, float] = {}  # what is streamed, and when it was wanted last
@@ -124,7 +142,8 @@ class PassedStreams:
                 self._entries.append(stream.entry)
 
     def _new(self, market: str, url: str, feed: Feed) -> PassedStream:
-        stream = PassedStream(market, url, feed, self._put(market), {"name": f"passed {market} {next(self._numbers)}"})
+        entry: dict[str, Any] = {"name": f"passed {market} {next(self._numbers)}"}
+        stream = PassedStream(market, url, feed, self._put(market), entry, functools.partial(self._lose, market))
         stream.entry |= {"func": stream.run, "args": ()}
         return stream
 

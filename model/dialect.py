@@ -50,6 +50,9 @@ class TopicPublisher(Protocol):
     def publish(self, market: str, topic: str, payload: bytes, conflate: object = None) -> None:
         """Send a message to the topic's subscribers; `conflate` names what a newer one with that name replaces."""
 
+    def interrupt(self, market: str, topic: str) -> None:
+        """Close the connections of the topic's subscribers, as if the exchange's had ended: they read the rest."""
+
 
 class DialectClient(Protocol):
     """One connected client, as its session uses it."""

@@ -68,6 +68,14 @@ class RawFeedBridge:
             if len(self._open) > OPEN_LIMIT:
                 self._open.clear()
 
+    def lose(self, market: str, topics: Iterable[str]) -> None:
+        """Record that messages of these topics are missing from here on."""
+        if self._loop is None:
+            return
+        self._lost |= dict.fromkeys((market, topic) for topic in topics)
+        if not self._is_due:
+            self._wake()
+
     @property
     def waiting(self) -> int:
         """The payloads that wait now."""
@@ -133,7 +141,11 @@ class RawFeedBridge:
 
 
 class DialectFanout(Fanout):
-    """The clients of a dialect, grouped by equal sets of topics: its TopicPublisher."""
+    """The clients of a dialect, grouped by equal sets of topics: its TopicPublisher. `close` closes a connection."""
+
+    def __init__(self, close: Callable[[Client], object] = lambda _client: None) -> None:
+        super().__init__()
+        self._close = close
 
     def is_wanted(self, market: str, topic: str) -> bool:
         return bool(self.wanting(f"{market}:{topic}"))
@@ -144,6 +156,11 @@ class DialectFanout(Fanout):
             message = Message(payload, conflate)
             for group in groups:
                 self.put(group, message)
+
+    def interrupt(self, market: str, topic: str) -> None:
+        for client in [client for group in self.wanting(f"{market}:{topic}") for client in group.clients]:
+            self.leave(client)
+            self._close(client)
 
 
 class TopicSet(frozenset[str]):

@@ -79,7 +79,7 @@ class WebServer(BaseConsumer):
         super().__init__(options.name)
         self._options = options
         self._fanout = Fanout()
-        self._dialect_fanout = DialectFanout()
+        self._dialect_fanout = DialectFanout(self._close_interrupted)
         self._dialect, self._bridge = options.dialect, options.bridge
         self._last_closed = LastClosed()
         self._sockets = Sockets(options.max_clients, options.descriptors)
@@ -392,8 +392,14 @@ class WebServer(BaseConsumer):
         limit = self._options.client_queue
         assert isinstance(client.connection, GuardedConnection)
         self._logger.warning("websocket_client_slow", address=client.connection.address, limit=limit)
+        self._close(client, POLICY_VIOLATION, f"too slow: more than {limit} messages behind")
+
+    def _close_interrupted(self, client: Client) -> None:
+        """Close a connection on which messages are missing that the exchange had sent."""
+        self._close(client, GOING_AWAY, "the exchange's own stream was interrupted: connect again")
+
+    def _close(self, client: Client, code: int, reason: str) -> None:
         client.connection.close_timeout = SLOW_CLOSE_S
-        reason = f"too slow: more than {limit} messages behind"
-        closing = asyncio.ensure_future(client.connection.close(POLICY_VIOLATION, reason))
+        closing = asyncio.ensure_future(client.connection.close(code, reason))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

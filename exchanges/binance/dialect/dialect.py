@@ -11,7 +11,8 @@ import structlog
 
 from exchanges.binance.dialect.session import BinanceSession, answer, refusal
 from exchanges.binance.dialect.streams import Form, Paths, Stream, Streams, topic_of
-from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
+from exchanges.binance.markets import MARKETS
+from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher, passed_on
 from model.pacing import ThrottledLogger
 from model.records import Kline
 
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 NO_PERMISSION = -2015
 PASSED_ON_MOST = 1_000  # streams of all clients together that are passed on
+PASSED_ON = frozenset(map(passed_on, MARKETS))
 ANY_MARKET = ""  # the publisher's market: a client's streams may be of several, and are told apart by key
 
 
@@ -75,14 +77,22 @@ class BinanceDialect:
     def latest(self, market: str, topic: str) -> bytes | None:  # noqa: ARG002 - none is kept
         return None
 
-    def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:  # noqa: ARG002 - ids show it
-        """Publish payloads to those who subscribed to a stream that is made of them."""
+    def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:
+        """Publish payloads to those who subscribed to a stream that is made of them.
+
+        Of what is passed on nothing shows that some are missing: the connections of its subscribers are closed.
+        """
         if not self._forms:
             return
         for market, payload in payloads:
             topic = topic_of(payload)
             if (market, topic) in self._forms:
                 self._publish(market, topic, payload)
+
+        for source in lost:
+            if source[0] in PASSED_ON:
+                for key in self._forms.get(source, ()):
+                    self._publisher.interrupt(ANY_MARKET, key)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
         """Take klines: they are not served."""

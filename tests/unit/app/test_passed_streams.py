@@ -62,10 +62,16 @@ def got():
 
 
 @pytest.fixture
-def passed(exchange, clock, got):
+def lost():
+    return []
+
+
+@pytest.fixture
+def passed(exchange, clock, got, lost):
     settings = settings_of(EXCHANGE="binance", RECONNECT_DELAY=0.05)
     put = lambda market: lambda payload: got.append((market, payload))  # noqa: E731
-    made = PassedStreams(settings, VENUES["binance"], lambda: lambda _url: None, put, exchange.feed, clock)
+    lose = lambda market, topics: lost.append((market, *topics))  # noqa: E731
+    made = PassedStreams(settings, VENUES["binance"], lambda: lambda _url: None, put, lose, exchange.feed, clock)
     yield made
     made.stop()
     wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("stream-passed")])
@@ -122,15 +128,19 @@ def test_what_nobody_wants_is_streamed_for_some_time_more(passed, exchange, cloc
     assert exchange.connects == 1
 
 
-def test_a_connection_that_is_cut_comes_back(passed, exchange):
-    """With what is wanted then."""
-    passed.want({KLINE})
-    settled(passed, exchange, KLINE)
-    exchange.is_up = False
-    wait_until(lambda: not exchange.open)
-    exchange.is_up = True
-    settled(passed, exchange, KLINE)
-    assert exchange.connects >= 2
+def test_a_connection_that_is_cut_comes_back(passed, exchange, lost):
+    """What it carried is lost from there on; one that brought nothing yet has lost nothing."""
+    for has_data in (False, True):
+        passed.want({KLINE})
+        settled(passed, exchange, KLINE)
+        if has_data:
+            exchange.open[0][2](b"1")
+        exchange.is_up = False
+        wait_until(lambda: not exchange.open)
+        exchange.is_up = True
+        settled(passed, exchange, KLINE)
+        assert lost == ([KLINE] if has_data else [])
+    assert exchange.connects >= 3
 
 
 def test_a_topic_that_the_exchange_does_not_have_costs_itself(passed, exchange):

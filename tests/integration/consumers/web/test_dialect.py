@@ -10,8 +10,9 @@ from websockets.exceptions import ConnectionClosed
 
 from consumers.web.dialect import RawFeedBridge
 from consumers.worker import Worker
+from exchanges.binance.dialect.dialect import BinanceDialect
 from exchanges.bybit.dialect.dialect import BybitDialect
-from model.dialect import DialectOptions
+from model.dialect import DialectOptions, passed_on
 from tests.integration.consumers.web.conftest import Serve, client
 from tests.support.klines import kline, klines
 from tests.support.waiting import wait_until
@@ -214,6 +215,27 @@ def test_klines_open_and_closed(bybit, bridge):
     assert opened["data"][0] | {"confirm": True} == closed["data"][0]
     assert (closed["topic"], closed["type"]) == ("kline.1.BTCUSDT", "snapshot")
     assert (after["data"][0]["start"], after["data"][0]["confirm"]) == (1767717060000, False)
+
+
+def test_a_hole_in_what_is_passed_on_closes_its_subscribers_connections(serve, bridge):
+    """As the exchange's own end; who wants nothing of it stays."""
+    options = DialectOptions(markets=("linear",), symbols=lambda _market: ("BTCUSDT",), pass_on=len)
+    worker = serve(bridge=bridge, dialect=BinanceDialect(options), dialect_is_open=True)
+    kline = b'{"stream":"btcusdt@kline_1m","data":{"e":"kline"}}'
+    with (
+        client(worker, "/market/ws/btcusdt@kline_1m", additional_headers={}) as hit,
+        client(worker, "/market/ws/btcusdt@ticker", additional_headers={}) as other,
+    ):
+        put = bridge.sink(passed_on("linear"), "topics")
+        wait_until(lambda: bridge.has_subscribers)
+        put([kline])
+        assert hit.recv(timeout=30) == '{"e":"kline"}'
+        bridge.lose(passed_on("linear"), ["btcusdt@kline_1m"])
+        with pytest.raises(ConnectionClosed):
+            hit.recv(timeout=30)
+        assert (hit.close_code, "connect again" in str(hit.close_reason)) == (1001, True)
+        other.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
+        assert json.loads(other.recv(timeout=30)) == {"result": ["btcusdt@ticker"], "id": 1}
 
 
 def test_a_login_is_required(serve, bridge):

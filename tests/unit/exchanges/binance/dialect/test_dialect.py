@@ -29,7 +29,7 @@ class Client:
         self.query = query
         self.got: list[bytes] = []
         self.wanted: set[tuple[str, str]] = set()
-        self.conflated: list[object] = []
+        self.interrupted = False
 
     def send(self, payload: bytes) -> None:
         self.got.append(payload)
@@ -45,7 +45,10 @@ class Client:
 
     def publish(self, market: str, topic: str, payload: bytes, conflate: object = None) -> None:
         self.got.append(payload)
-        self.conflated.append(conflate)
+
+    def interrupt(self, market: str, topic: str) -> None:
+        if (market, topic) in self.wanted:
+            self.interrupted = True
 
     def take(self) -> list[bytes]:
         taken, self.got = self.got, []
@@ -228,6 +231,16 @@ def test_a_stream_that_is_collected_is_not_passed_on():
     sol = TRADE.replace(b"btcusdt", b"solusdt")
     dialect.take_raw([("spot", TRADE), ("spot", sol), (passed_on("spot"), sol)], [])
     assert (client.take(), passed) == ([TRADE, sol], [1])
+
+
+def test_a_hole_in_what_is_passed_on_ends_the_connection_of_who_wants_it():
+    """Nothing else would show it: a candle would stay open for ever. Books and trades that are collected have ids."""
+    for name, market in (("btcusdt@kline_1m", passed_on("spot")), ("btcusdt@trade", "spot")):
+        dialect, client, _ = connected("/ws", name, pass_on=len)
+        dialect.take_raw([], [(market, "ethusdt@kline_1m"), (passed_on("linear"), name)])
+        assert not client.interrupted
+        dialect.take_raw([], [(market, name)])
+        assert client.interrupted == (name == "btcusdt@kline_1m")
 
 
 def test_names_that_are_none_are_refused_where_streams_are_passed_on():

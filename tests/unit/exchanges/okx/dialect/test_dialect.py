@@ -46,6 +46,9 @@ class Server:
             if (market, topic) in client.topics:
                 client.got.append(payload)
 
+    def interrupt(self, market: str, topic: str) -> None:
+        raise AssertionError(f"{market} {topic}: nothing is passed on")
+
     def client(self, path: str = PUBLIC) -> "FakeClient":
         made = FakeClient(self, path)
         self.clients.append(made)
