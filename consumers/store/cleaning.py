@@ -6,6 +6,8 @@ The thread `consumer-store`, some rows at a time, so that what is to be written 
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from model.intervals import DAY_MS, MINUTE_MS
 
 GB = 1_000_000_000
@@ -16,15 +18,19 @@ PART = 50  # of the longest series, that goes at a time where the file is too la
 
 _FIRST = "(SELECT min(start_ms) FROM klines WHERE series = id)"
 _STEP = "CASE step_ms WHEN 0 THEN 2592000000 ELSE step_ms END"
-BEFORE_A_TIME = f"SELECT id, :before FROM series WHERE {_FIRST} < :before"
+# One row each, for sqlite3 takes the GIL anew for every one.
+BEFORE_A_TIME = f"SELECT json_group_array(json_array(id, :before)) FROM series WHERE {_FIRST} < :before"
 LONGEST = f"SELECT max((:now - {_FIRST}) / ({_STEP})) FROM series"  # in candles
-BEFORE_A_CANDLE = f"SELECT id, :now - :keep * ({_STEP}) AS until FROM series WHERE {_FIRST} < until"
+BEFORE_A_CANDLE = f"""SELECT json_group_array(json_array(id, until))
+  FROM (SELECT id, :now - :keep * ({_STEP}) AS until FROM series WHERE {_FIRST} < until)"""
 REMOVE_KLINES = """DELETE FROM klines WHERE series = ?1 AND start_ms < coalesce(
   (SELECT start_ms FROM klines WHERE series = ?1 AND start_ms < ?2 ORDER BY start_ms LIMIT 1 OFFSET ?3), ?2)"""
 REMOVE_RECORDS = "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE ts < ? ORDER BY ts LIMIT ?)"
 
 Until = tuple[int, int]
 """A series, and the start before which its klines go."""
+
+_decode = msgspec.json.Decoder(list[Until]).decode
 
 
 class Cleaning:
@@ -59,7 +65,7 @@ class Cleaning:
     def _all_steps(self, connection: sqlite3.Connection, now_ms: int) -> Iterator[int]:
         if self._days:
             before_ms = now_ms - int(self._days * DAY_MS)
-            series = connection.execute(BEFORE_A_TIME, {"before": before_ms}).fetchall()
+            series = _untils(connection, BEFORE_A_TIME, {"before": before_ms})
             yield from _remove(connection, series, before_ms)
         self.bytes = used_bytes(connection)
         while 0 < self._max_bytes < self.bytes:
@@ -67,7 +73,7 @@ class Cleaning:
             if not longest:
                 break
             keep = longest - max(1, longest // PART)
-            series = connection.execute(BEFORE_A_CANDLE, {"now": now_ms, "keep": keep}).fetchall()
+            series = _untils(connection, BEFORE_A_CANDLE, {"now": now_ms, "keep": keep})
             yield from _remove(connection, series, now_ms - keep * MINUTE_MS)
             self.bytes = used_bytes(connection)
         while self._max_bytes and (before := file_bytes(connection)) > self._max_bytes:
@@ -75,6 +81,10 @@ class Cleaning:
             if file_bytes(connection) == before:
                 break
             yield 0
+
+
+def _untils(connection: sqlite3.Connection, sql: str, arguments: dict[str, int]) -> list[Until]:
+    return _decode(connection.execute(sql, arguments).fetchone()[0])
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

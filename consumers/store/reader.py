@@ -43,11 +43,19 @@ QUOTED = ("symbol", "source")
 
 _IN_SPAN = """series = (SELECT id FROM series WHERE market = :market AND symbol = :symbol AND step_ms = :step)
   AND start_ms >= :start AND start_ms < :end"""
-SERIES = """SELECT market, symbol, step_ms,
-    (SELECT min(start_ms) FROM klines WHERE series = id) AS first, (SELECT max(start_ms) FROM klines WHERE series = id)
-  FROM series WHERE first IS NOT NULL ORDER BY market, symbol, step_ms"""
-RECORDS = "SELECT id, record FROM journal WHERE id > :after ORDER BY id LIMIT :limit"
-NEWEST_RECORDS = "SELECT * FROM (SELECT id, record FROM journal ORDER BY id DESC LIMIT :limit) ORDER BY id"
+# One row each, for sqlite3 takes the GIL anew for every one.
+SERIES = """SELECT json_group_array(json_array(market, symbol, step_ms, first, last))
+  FROM (SELECT market, symbol, step_ms,
+    (SELECT min(start_ms) FROM klines WHERE series = id) AS first,
+    (SELECT max(start_ms) FROM klines WHERE series = id) AS last
+  FROM series WHERE first IS NOT NULL ORDER BY market, symbol, step_ms)"""
+_RECORDS = "SELECT json_group_array(json_array(id, record)) FROM"
+RECORDS = f"{_RECORDS} (SELECT id, record FROM journal WHERE id > :after ORDER BY id LIMIT :limit)"
+NEWEST_RECORDS = (
+    f"{_RECORDS} (SELECT * FROM (SELECT id, record FROM journal ORDER BY id DESC LIMIT :limit) ORDER BY id)"
+)
+_decode_series = msgspec.json.Decoder(list[StoredSeries]).decode
+_decode_records = msgspec.json.Decoder(list[tuple[int, str]]).decode
 _decode = msgspec.json.Decoder(list[Kline]).decode
 
 
@@ -155,14 +163,12 @@ class KlineReader:
 
     def series(self) -> Sequence[StoredSeries]:
         """As CandleStore.series, by market, symbol and step."""
-        return [StoredSeries(*row) for row in self._all(SERIES, {})]
+        return _decode_series(self._one(SERIES, {})[0])
 
     def journal(self, after_id: int = -1, limit: int = 100) -> Sequence[tuple[int, str]]:
         """As CandleStore.journal."""
-        found: list[tuple[int, str]] = self._all(
-            NEWEST_RECORDS if after_id < 0 else RECORDS, {"after": after_id, "limit": max(0, limit)}
-        )
-        return found
+        statement = NEWEST_RECORDS if after_id < 0 else RECORDS
+        return _decode_records(self._one(statement, {"after": after_id, "limit": max(0, limit)})[0])
 
     def on_commit(self, call: Callable[[], object]) -> None:
         """Have `call` called on the writer's thread whenever klines can be read that could not before; not to block."""
@@ -208,10 +214,6 @@ class KlineReader:
     def _one(self, sql: str, arguments: dict[str, Any]) -> Any:
         with self._connection() as connection:
             return connection.execute(sql, arguments).fetchone()
-
-    def _all(self, sql: str, arguments: dict[str, Any]) -> Any:
-        with self._connection() as connection:
-            return connection.execute(sql, arguments).fetchall()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
