@@ -135,6 +135,7 @@ class ClientConnection(asyncio.Protocol):
                 self._hand_over()
                 return
             self._received = rest
+            self._server.sockets.asks(self._descriptor)
             self._task = self._loop.create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:
@@ -157,6 +158,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_closing and not self._received:
             self._finish()
             return
+        self._server.sockets.answered(self._descriptor)
         self._end_after(ANSWERED_S if self._received else KEPT_S)
         if self._transport:
             self._transport.resume_reading()

@@ -38,6 +38,7 @@ from consumers.web.sockets import GuardedConnection, Sockets
 from model.dialect import Dialect
 from model.envelope import Envelope
 from model.pacing import Backoff, ThrottledLogger
+from network.addresses import is_loopback
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class WebServer(BaseConsumer):
         self._dialect_fanout = DialectFanout(self._close_interrupted)
         self._dialect, self._bridge = options.dialect, options.bridge
         self._last_closed = LastClosed()
-        self._sockets = Sockets(options.max_clients, options.descriptors)
+        self._sockets = Sockets(options.max_clients, options.descriptors, is_local=is_loopback(options.host))
         self._authenticator = Authenticator(options)
         self._access = Access(options, self._authenticator)
         self._closing: set[asyncio.Task[None]] = set()

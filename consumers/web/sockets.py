@@ -1,7 +1,8 @@
 """The open sockets and their bound: half-open connections and clients that do not log in must not exhaust it.
 
 The event loop's thread. The total is bounded, and so are the descriptors taken; a new connection at the bound takes the
-place of the oldest unauthenticated one, and one address holds only so many of those.
+place of one that is kept without a request, or of the oldest unauthenticated one, but of none that is being answered.
+One address holds only so many of those.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ class AcceptedSocket(socket.socket):
 
     number = -1  # its descriptor, also after the end
     network = ""
+    is_counted = False  # as one of its address without a login
     transport: asyncio.BaseTransport | None = None  # with TLS, after the handshake
     on_close: Callable[["AcceptedSocket"], object] | None = None
 
@@ -50,12 +52,25 @@ class AcceptedSocket(socket.socket):
 
 
 class Sockets:
-    """Counts sockets from the moment they are accepted, before TLS. `descriptors()` bounds their numbers."""
+    """Counts sockets from the moment they are accepted, before TLS. `descriptors()` bounds their numbers.
 
-    def __init__(self, limit: int, descriptors: Callable[[], int] = lambda: sys.maxsize) -> None:
-        self._limit, self._descriptors = limit, descriptors
+    `per_address`: the most of one address without a login. `is_local`: those that have asked something do not count for
+    that, for all clients of a machine have one address, and need no login.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        descriptors: Callable[[], int] = lambda: sys.maxsize,
+        per_address: int = UNAUTHENTICATED_PER_ADDRESS,
+        *,
+        is_local: bool = False,
+    ) -> None:
+        self._limit, self._descriptors, self._most, self._is_local = limit, descriptors, per_address, is_local
         self._open: dict[int, AcceptedSocket] = {}  # by descriptor
         self._unauthenticated: dict[AcceptedSocket, None] = {}  # oldest first
+        self._asking: set[AcceptedSocket] = set()  # of those, whose request is being answered
+        self._idle: dict[str, dict[AcceptedSocket, None]] = {}  # by address, those that were answered; oldest first
         self._per_address: Counter[str] = Counter()
         self._authenticated: set[AcceptedSocket] = set()
         self.aborted: set[AcceptedSocket] = set()  # and not closed yet
@@ -77,18 +92,34 @@ class Sockets:
     def admit(self, accepted: AcceptedSocket, address: str) -> bool:
         """Count a new socket; False where the caller is to close it. May abort an unauthenticated one for it."""
         network = network_of(address)
-        if self._per_address[network] >= UNAUTHENTICATED_PER_ADDRESS or not self._make_room(accepted.fileno()):
+        has_place = self._per_address[network] < self._most or self._end_idle(network)
+        if not has_place or not self._make_room(accepted.fileno()):
             self.turned_away += 1
             return False
         accepted.number, accepted.network, accepted.on_close = accepted.fileno(), network, self._closed
         self._open[accepted.number] = accepted
         self._unauthenticated[accepted] = None
+        accepted.is_counted = True
         self._per_address[network] += 1
         return True
 
     def serve(self, descriptor: int, transport: asyncio.BaseTransport) -> None:
         """Record the transport of a socket."""
         self._open[descriptor].transport = transport
+
+    def asks(self, descriptor: int) -> None:
+        """Record that a socket's client has asked something: it keeps its place until `answered`."""
+        if accepted := self._open.get(descriptor):
+            self._not_idle(accepted)
+            self._asking.add(accepted)
+            if self._is_local:
+                self._uncount(accepted)
+
+    def answered(self, descriptor: int) -> None:
+        """Record that a socket's client has its answer, and the socket is kept for another request."""
+        if (accepted := self._open.get(descriptor)) and accepted in self._asking:
+            self._asking.discard(accepted)
+            self._idle.setdefault(accepted.network, {})[accepted] = None
 
     def authenticated(self, descriptor: int) -> None:
         """Record that a socket's client has logged in."""
@@ -108,26 +139,51 @@ class Sockets:
         del self._open[accepted.number]
 
     def _make_room(self, descriptor: int) -> bool:
-        """Return whether there is room, aborting the oldest unauthenticated socket for it where necessary."""
+        """Return whether there is room, aborting a socket for it where necessary."""
         if len(self) < self._limit and descriptor < self._descriptors():
             return True
-        oldest = next(iter(self._unauthenticated), None)
+        idle = next((next(iter(each)) for each in self._idle.values()), None)
+        oldest = idle or next((each for each in self._unauthenticated if each not in self._asking), None)
         if oldest is None or self.is_clearing:
             return False
-        self._pop_unauthenticated(oldest)
-        self.aborted.add(oldest)
-        oldest.abort()
-        self.turned_away += 1
+        self._end(oldest)
+        self.turned_away += oldest is not idle
         return True
+
+    def _end_idle(self, network: str) -> bool:
+        """Make room for another socket of an address: where one of its own is idle, that goes."""
+        if network not in self._idle or self.is_clearing:
+            return False
+        self._end(next(iter(self._idle[network])))
+        return True
+
+    def _end(self, accepted: AcceptedSocket) -> None:
+        self._pop_unauthenticated(accepted)
+        self.aborted.add(accepted)
+        accepted.abort()
+
+    def _not_idle(self, accepted: AcceptedSocket) -> None:
+        idle = self._idle.get(accepted.network, {})
+        idle.pop(accepted, None)
+        if not idle:
+            self._idle.pop(accepted.network, None)
 
     def _pop_unauthenticated(self, accepted: AcceptedSocket) -> bool:
         if accepted not in self._unauthenticated:
             return False
         del self._unauthenticated[accepted]
-        self._per_address[accepted.network] -= 1
-        if not self._per_address[accepted.network]:
-            del self._per_address[accepted.network]
+        self._asking.discard(accepted)
+        self._not_idle(accepted)
+        self._uncount(accepted)
         return True
+
+    def _uncount(self, accepted: AcceptedSocket) -> None:
+        """Take a socket out of the count of its address."""
+        if accepted.is_counted:
+            accepted.is_counted = False
+            self._per_address[accepted.network] -= 1
+            if not self._per_address[accepted.network]:
+                del self._per_address[accepted.network]
 
 
 class Listener(socket.socket):

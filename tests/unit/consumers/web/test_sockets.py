@@ -12,7 +12,8 @@ class Accepted:
     """A socket by its descriptor."""
 
     def __init__(self, number):
-        self.descriptor, self.is_aborted = number, False
+        self.number = self.descriptor = number
+        self.is_aborted = False
         self.on_close: Callable[[Accepted], object] = print
 
     def fileno(self):
@@ -102,3 +103,56 @@ def test_an_address_has_only_so_many_unauthenticated_sockets():
     assert admit(sockets, Accepted(1_001), "10.0.0.2")
     sockets.authenticated(0)
     assert admit(sockets, Accepted(1_002), "10.0.0.1")
+
+
+def test_a_socket_that_is_being_answered_keeps_its_place(sockets):
+    """At the bound one goes that was answered, then the oldest without a request, then none."""
+    answering, answered, silent = (sockets.come(number)[0] for number in (10, 11, 12))
+    for number in (10, 11):
+        sockets.asks(number)
+    sockets.answered(11)
+
+    assert sockets.come(13)[1]
+    assert (answering.is_aborted, answered.is_aborted, silent.is_aborted) == (False, True, False)
+    assert sockets.turned_away == 0, "it lost nothing"
+    sockets.asks(13)
+    last, is_admitted = sockets.come(14)
+    assert (is_admitted, silent.is_aborted) == (True, True)
+    sockets.asks(14)
+    assert not sockets.come(15)[1]
+    sockets.answered(14)
+    sockets.asks(14)
+    assert not sockets.come(15)[1], "it is asking again"
+    assert not last.is_aborted
+
+
+def test_an_address_at_its_bound_gives_up_what_it_keeps_without_a_request():
+    """Clients of one machine with large pools must not keep each other out."""
+    sockets = Sockets(10, per_address=2)
+    first, second, third, other = (Accepted(number) for number in range(4))
+    assert admit(sockets, first, "10.0.0.1")
+    assert admit(sockets, second, "10.0.0.1")
+    assert not admit(sockets, third, "10.0.0.1")
+    sockets.asks(0)
+    sockets.answered(0)
+    assert admit(sockets, other, "10.0.0.2")
+    assert admit(sockets, third, "10.0.0.1")
+    assert (first.is_aborted, second.is_aborted, other.is_aborted) == (True, False, False)
+    for accepted in (first, second, third, other):
+        accepted.close()
+    assert len(sockets) == 0
+
+
+def test_on_this_machine_those_that_have_asked_do_not_count_for_their_address():
+    """For it is everybody's; silent ones do."""
+    sockets = Sockets(10, per_address=2, is_local=True)
+    come = [Accepted(number) for number in range(6)]
+    for accepted in come[:4]:
+        assert admit(sockets, accepted, "127.0.0.1")
+        sockets.asks(accepted.number)
+    assert admit(sockets, come[4], "127.0.0.1")
+    assert len(sockets) == 5
+    for accepted in come[:5]:
+        accepted.close()
+    assert len(sockets) == 0
+    assert [admit(sockets, Accepted(20 + number), "127.0.0.1") for number in range(3)] == [True, True, False]
