@@ -5,6 +5,7 @@ Each call is one request, on the calling thread.
 
 import base64
 import http.client
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,6 +24,7 @@ from .records import (
 )
 
 PART = 1_000  # klines that an answer has at most
+ABOUT_S = 1.0  # symbols come and go, at the start of a collector above all
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 START_IT = "start the collector (make run), or name its address: Feed(..., http='http://host:9500')"
 
@@ -45,7 +47,7 @@ class Api:
         self._timeout_s = timeout_s
         handlers = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK else []
         self._opener = urllib.request.build_opener(*handlers)
-        self._about: dict[str, Any] | None = None
+        self._about: tuple[float, dict[str, Any] | None] = 0.0, None
 
     @property
     def live_url(self) -> str:
@@ -73,13 +75,12 @@ class Api:
             raise UnreachableError(f"No collector answers at {self.base} ({reason}): {START_IT}.") from None
 
     def about(self) -> dict[str, Any]:
-        """Return what is collected, asked once: exchange, markets, their symbols and intervals."""
-        if self._about is None:
-            about: dict[str, Any] = read_json(self.get("/api/"))
-            if not about["markets"]:
-                return about  # it is starting: ask again
-            self._about = about
-        return self._about
+        """Return what is collected, a second old at most: exchange, markets, their symbols and intervals."""
+        asked_s, about = self._about
+        if about is None or time.monotonic() - asked_s > ABOUT_S:
+            about = read_json(self.get("/api/"))
+            self._about = time.monotonic(), about
+        return about
 
     def ready(self) -> dict[str, Any]:
         """Return the answer of /readyz."""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 KEPT = 10_000  # klines of a symbol, the newest
 BEHIND = 1_000  # those that are read again after an outage: a repair may have changed any of them
 POLL_S = 1.0  # between two reads over HTTP where nothing is pushed
-POLL_BEHIND = 60  # klines that such a read has, and what is incomplete before them
+POLL_BEHIND = 60  # klines that such a read has
 AGAIN_S = (1.0, 4.0)  # after a connect: what closed just before it may be on its way to the store
-FULL_S = 15.0  # how often such a read has as many as after an outage
+FULL_S = 15.0  # how often it has what is in doubt, too
 HOLE_FIRST_S, HOLE_CAP_S = 1.0, 300.0  # pauses between two looks at a hole
 RECONNECT_FIRST_S, RECONNECT_CAP_S = 0.2, 5.0
 STEP_S = 1.0  # longest wait in one go: a cancelled task, or Ctrl-C, ends within it
@@ -72,13 +72,14 @@ class Series:
         return bool(newer) and min(newer) > end_ms
 
     def stale_from(self, count: int) -> int | None:
-        """Return since when klines have to be read again: the newest `count`, and before them what is incomplete."""
-        if not self.held:
-            return None
-        starts = sorted(self.held)
-        incomplete = [start for start in starts if not self.held[start].complete]
-        oldest = [starts[-min(count, len(starts))], *incomplete[:1], *self.holes]
-        return max(min(oldest), starts[0])
+        """Return since when klines have to be read again for the newest `count` of them; None: nothing is known."""
+        starts = sorted(self.held)[-count:]
+        return starts[0] if starts else None
+
+    def doubtful_from(self) -> int | None:
+        """Return since when they have to be for all that is in doubt: the newest 1,000, and holes."""
+        since_ms = self.stale_from(BEHIND)
+        return None if since_ms is None else min(since_ms, *self.holes) if self.holes else since_ms
 
     def _is_better(self, kline: Kline) -> bool:
         known = self.held.get(kline.timestamp)
@@ -136,7 +137,7 @@ class LiveKlines:
         self._failures = 0
         self._connect_s = 0.0  # when the next attempt is due
         self._due: list[float] = []  # when the past is due to be read again
-        self._full_s = 0.0
+        self._full_s = 0.0  # when all that is in doubt is due to be read
         self._hole_pause_s = HOLE_FIRST_S
         self.is_closed = False
         self.note = ""
@@ -248,6 +249,7 @@ class LiveKlines:
                 self._ready += new
         self._has_begun = True
         self._plan_again()
+        self._full_s = float("inf") if self._source.is_pushed else time.monotonic() + FULL_S
 
     def _connect(self) -> None:
         if time.monotonic() < self._connect_s:
@@ -259,6 +261,7 @@ class LiveKlines:
             return
         self._is_connected, self._failures, self.problem = True, 0, ""
         self._plan_again()
+        self._full_s = 0.0
 
     def _lost(self, why: str) -> None:
         self._source.close()
@@ -268,6 +271,7 @@ class LiveKlines:
         self._failures = min(self._failures + 1, 10)
         if self._read_past is not None and not self._due:
             self._due = [now_s + POLL_S]
+        self._full_s = min(self._full_s, now_s + FULL_S)
 
     def _plan_again(self) -> None:
         """Read what may have been missed now, and again when it has reached the store."""
@@ -278,36 +282,40 @@ class LiveKlines:
         """Read again what may have changed, of every symbol."""
         begin_s = time.monotonic()
         is_polled = not (self._is_connected and self._source.is_pushed)
-        is_full = not is_polled or begin_s - self._full_s > FULL_S
+        is_full = begin_s >= self._full_s
         self._due = [due_s for due_s in self._due if due_s > begin_s]
         try:
             for symbol in self._series:
-                self._read_again(symbol, BEHIND if is_full else POLL_BEHIND)
+                self._read_again(symbol, is_full=is_full)
         except FeedError as error:  # it is starting, or away: what was missed is there when it is back
             self.problem = str(error)
             self._due.append(time.monotonic() + POLL_S)
             return
         now_s = time.monotonic()
-        self._full_s = begin_s if is_full else self._full_s
         if self._is_connected:
             self.problem = ""
         if is_polled:
             self._due.append(now_s + max(POLL_S, 2 * (now_s - begin_s)))
-        self._look_for_holes()
+        if is_full:
+            self._full_s = now_s + FULL_S if is_polled else float("inf")
+            self._look_for_holes()
 
     def _look_for_holes(self) -> None:
         """Have holes read again, less and less often."""
         if not any(series.holes for series in self._series.values()):
             self._hole_pause_s = HOLE_FIRST_S
         elif self._read_past is not None:
-            self._due.append(time.monotonic() + self._hole_pause_s)
+            due_s = time.monotonic() + self._hole_pause_s
+            self._due.append(due_s)
+            self._full_s = min(self._full_s, due_s)
             self._hole_pause_s = min(2 * self._hole_pause_s, HOLE_CAP_S)
 
-    def _read_again(self, symbol: str, count: int) -> None:
+    def _read_again(self, symbol: str, *, is_full: bool) -> None:
         assert self._read_past is not None
         series = self._series[symbol]
-        since_ms = series.stale_from(count)
-        klines, _ = self._read_past(symbol, since_ms, None if since_ms is not None else 1, bool(series.holes))
+        since_ms = series.doubtful_from() if is_full else series.stale_from(POLL_BEHIND)
+        is_filled = is_full and bool(series.holes)
+        klines, _ = self._read_past(symbol, since_ms, None if since_ms is not None else 1, is_filled)
         self._ready += series.take(klines)
 
     def _take(self, message: bytes) -> None:
@@ -325,7 +333,7 @@ class LiveKlines:
             series, holes = self._series[symbol], len(self._series[symbol].holes)
             if self._read_past is not None and series.comes_after_a_hole(klines):
                 try:
-                    self._read_again(symbol, BEHIND)
+                    self._read_again(symbol, is_full=False)
                 except FeedError as error:
                     self.problem = str(error)
             self._ready += series.take(klines)
