@@ -212,7 +212,7 @@ class DataApi:
         if not symbol:
             raise RefusedError(400, "symbol is missing: /api/klines?symbol=BTCUSDT&interval=1m&last=500")
         try:
-            interval = parse_interval(request.query.get("interval", "1m"))
+            interval = parse_interval(request.query.get("interval", "1m")[:20])
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
         _check(markets, market, interval)
