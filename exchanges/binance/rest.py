@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Api:
+class ApiSpec:
     """The API of one market: its hosts, the path before all others, and what klines cost. Weights by documentation."""
 
     host: str
@@ -87,17 +87,17 @@ def _futures_candles_weight(limit: int) -> int:
 
 SPOT_BUDGET = Budget(SPOT_WEIGHT, MINUTE_S, "binance spot")
 FUTURES_BUDGET = Budget(FUTURES_WEIGHT, MINUTE_S, "binance futures")  # of both since 2026-06-30
-APIS: Mapping[str, Api] = MappingProxyType(
+APIS: Mapping[str, ApiSpec] = MappingProxyType(
     {
-        "spot": Api(
+        "spot": ApiSpec(
             *("https://api.binance.com", "https://testnet.binance.vision", "/api/v3/", SPOT_BUDGET, 1000),
             *(lambda _limit: 2, 25, 20, 80),
         ),
-        "linear": Api(
+        "linear": ApiSpec(
             *("https://fapi.binance.com", "https://testnet.binancefuture.com", "/fapi/v1/", FUTURES_BUDGET, 1500),
             *(_futures_candles_weight, 5, 1, 40),
         ),
-        "inverse": Api(
+        "inverse": ApiSpec(
             *("https://dapi.binance.com", "https://testnet.binancefuture.com", "/dapi/v1/", FUTURES_BUDGET, 1500),
             *(_futures_candles_weight, 5, 1, 40),
         ),

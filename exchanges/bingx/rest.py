@@ -58,7 +58,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Api:
+class ApiSpec:
     """The paths of a market, how many rows an answer has at most, and how a candle looks."""
 
     candles: str
@@ -70,14 +70,14 @@ class Api:
     tickers: str
 
 
-APIS: Mapping[str, Api] = MappingProxyType(
+APIS: Mapping[str, ApiSpec] = MappingProxyType(
     {
-        "linear": Api(
+        "linear": ApiSpec(
             *("/openApi/swap/v3/quote/klines", 1440, SWAP_CANDLE),
             *("/openApi/swap/v2/quote/trades", 1000),
             *("/openApi/swap/v2/quote/contracts", "/openApi/swap/v2/quote/ticker"),
         ),
-        "spot": Api(
+        "spot": ApiSpec(
             *("/openApi/spot/v2/market/kline", 1000, SPOT_CANDLE),
             *("/openApi/spot/v1/market/trades", 500),
             *("/openApi/spot/v1/common/symbols", "/openApi/spot/v1/ticker/24hr"),
