@@ -3,6 +3,7 @@
 Opens nothing; the event loop of the web server answers.
 """
 
+import functools
 import threading
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -78,6 +79,9 @@ class ServedExchange:
         self.upstream.stop()
 
     def _passage_of(self, venue: Venue) -> PassageOf:
-        if venue.passage is None or not self._settings.has_rest:
+        """Return how requests are passed on: made with the first one, for wrong certificates are found at the start."""
+        passage = venue.passage
+        if passage is None or not self._settings.has_rest:
             return lambda _path: None
-        return venue.passage(endpoints(self._settings, self._settings.markets[0]), self._stop)
+        made = functools.cache(lambda: passage(endpoints(self._settings, self._settings.markets[0]), self._stop))
+        return lambda path: made()(path)
