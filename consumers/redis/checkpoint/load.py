@@ -72,19 +72,21 @@ def load_published(
             marks, old = read_old_files(options.old_path)
     confirmed = load_confirmed(url, options.key_prefix, markets, marks, now_ms)
     spilled = list(spilled_klines(spill_path, now_ms))
-    known = with_spilled(store.held(confirmed) if store else confirmed, spilled)
+    held = store.held(confirmed) if store else confirmed
+    known = with_spilled(held, spilled) if spilled else held
     published = store.published(known) if store else Published(known)
     waiting = list(read_lines(spilled))
-    leaving = {(market, k.symbol, k.interval, k.timestamp, k.revision) for market, k in waiting}
-    published = dataclasses.replace(
-        published,
-        recent=newest_of([*published.recent, *old, *waiting]),
-        unconfirmed=[
-            (market, k)
-            for market, k in published.unconfirmed
-            if (market, k.symbol, k.interval, k.timestamp, k.revision) not in leaving
-        ],
-    )
+    if waiting or old:
+        leaving = {(market, k.symbol, k.interval, k.timestamp, k.revision) for market, k in waiting}
+        published = dataclasses.replace(
+            published,
+            recent=newest_of([*published.recent, *old, *waiting]),
+            unconfirmed=[
+                (market, k)
+                for market, k in published.unconfirmed
+                if (market, k.symbol, k.interval, k.timestamp, k.revision) not in leaving
+            ],
+        )
     return Loaded(confirmed, published, sent_from_file(spill_path, confirmed), old)
 
 

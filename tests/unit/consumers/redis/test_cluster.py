@@ -1,13 +1,20 @@
 """The cluster publisher without a cluster: what it takes out, what it puts back, when its thread is woken."""
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from consumers.redis.checkpoint.store import CheckpointOptions
 from consumers.redis.cluster import ClusterPublisher
 from consumers.redis.options import RedisOptions
-from tests.support.klines import klines
+from consumers.store.published import EarlierStore
+from model.envelope import Envelope
+from model.records import LastPublished
+from tests.support.klines import kline, klines
 from tests.support.wake import put_before_each_sleep
 
 RAW = "stream:bybit_trades"
@@ -76,3 +83,21 @@ def test_klines_of_a_node_that_is_away_do_not_hold_up_the_others() -> None:
         json.loads(klines(number).json)["data"] for number in range(25)
     ]
     assert tried[-1] == waiting
+
+
+def test_what_the_cluster_took_is_noted_in_the_store_which_alone_remembers_it() -> None:
+    """Of a node that is away nothing is; what an earlier run noted is where the next one goes on."""
+    noted: list[Envelope] = []
+    one = publisher(cluster="symbol", checkpoint=CheckpointOptions("p"))
+    one.note_with(noted.append)
+    now = kline(timestamp=int(time.time()) // 60 * 60_000)
+    key = ("linear", "BTCUSDT", 60_000)
+    earlier = EarlierStore(Path("none"), {key: LastPublished(now.timestamp - 120_000, 0, True)})
+    assert one.load_checkpoint(["linear"], earlier).last == earlier.marks
+
+    for symbol in ("BTCUSDT", "AWAY"):
+        one.offer(Envelope("bybit", "linear", "klines", (replace(now, symbol=symbol),)))
+    messages = one.take()
+    one.settle(messages, [message for message in messages if message.channel.endswith("AWAY")])
+    one._save_unsent(0)
+    assert [(each.data_type, *(head.symbol for head in each.data)) for each in noted] == [("published", "BTCUSDT")]

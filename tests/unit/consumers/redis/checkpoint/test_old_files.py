@@ -94,7 +94,7 @@ def test_without_a_store_they_are_left_alone(path):
     """KLINE_STORE=false: the hash alone remembers."""
     write(path)
     loaded = load_published(None, CheckpointOptions("p", path), ["linear"], None, None, NOW_MS)
-    assert (loaded.confirmed, loaded.published.recent, path.exists()) == ({}, [], True)
+    assert (loaded.confirmed, [*loaded.published.recent], path.exists()) == ({}, [], True)
 
 
 def test_nothing_to_be_read_is_nothing(path):
