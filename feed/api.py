@@ -4,6 +4,7 @@ Each call is one request, on the calling thread.
 """
 
 import base64
+import contextlib
 import http.client
 import time
 import urllib.error
@@ -78,18 +79,17 @@ class Api:
         """Return what is collected, a second old at most: exchange, markets, their symbols and intervals."""
         asked_s, about = self._about
         if about is None or time.monotonic() - asked_s > ABOUT_S:
-            about = read_json(self.get("/api/"))
+            about = self._object("/api/", "markets")
             self._about = time.monotonic(), about
         return about
 
     def ready(self) -> dict[str, Any]:
         """Return the answer of /readyz."""
-        answer: dict[str, Any] = read_json(self.get("/readyz", accepted=503))
-        return answer
+        return self._object("/readyz", "ready", accepted=503)
 
     def journal(self, after: int = -1, last: int = 100) -> tuple[list[dict[str, Any]], int]:
         """Return events after an id (-1: the newest), oldest first, and the id to ask from next."""
-        answer = read_json(self.get("/api/journal", since=after, last=last))
+        answer = self._object("/api/journal", "data", since=after, last=last)
         return answer["data"], answer["next"]
 
     def klines(
@@ -137,7 +137,22 @@ class Api:
 
     def _part(self, asked: dict[str, Any], **span: int | None) -> Envelope:
         query: dict[str, Any] = {**asked, **span}
-        return read_envelope(self.get("/api/klines", **query))
+        body = self.get("/api/klines", **query)
+        try:
+            return read_envelope(body)
+        except ValueError:
+            raise self._not_a_collector() from None
+
+    def _object(self, path: str, has: str, **query: Any) -> dict[str, Any]:
+        """Return an answer that is an object with a field."""
+        with contextlib.suppress(ValueError):
+            answer = read_json(self.get(path, **query))
+            if isinstance(answer, dict) and has in answer:
+                return answer
+        raise self._not_a_collector()
+
+    def _not_a_collector(self) -> FeedError:
+        return FeedError(f"What listens at {self.base} is no collector, or one of another version.")
 
     def _refusal(self, status: int, body: bytes) -> FeedError:
         try:

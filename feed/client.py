@@ -5,6 +5,7 @@ Opens nothing before it is asked for something.
 
 import difflib
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
@@ -65,7 +66,7 @@ class Feed:
         self._exchange, self._market, self._main_key = exchange, market, main_key
         self._readers: dict[tuple[str, str | None], SymbolReader] = {}
         self._events: Events | None = None
-        self._opened: list[Any] = []
+        self._opened: weakref.WeakSet[Any] = weakref.WeakSet()  # of what is not used any more nothing is kept
 
     # -- klines ----------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Feed:
         read = self._read_past(where, wanted) if self._api else None
         start_ms = milliseconds(start)
         live = LiveKlines(source, read, names, wanted, where, start_ms=start_ms, last=last, exact=exact)
-        self._opened.append(live)
+        self._opened.add(live)
         return live
 
     # -- order books, trades, tickers --------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Feed:
             raise FeedError(f"Tickers do not come over HTTP: {TICKERS_OFF}")
         tickers = Tickers(source, where)
         tickers.start(TICKERS_OFF)
-        self._opened.append(tickers)
+        self._opened.add(tickers)
         return tickers
 
     # -- the collector -----------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class Feed:
             is_redis = self._scheme in REDIS
             source = RedisSource(self._address, [f"stream:{self.exchange}_status"]) if is_redis else NoSource()
             self._events = Events(source, self._api)
-            self._opened.append(self._events)
+            self._opened.add(self._events)
         self._events.add(event, take)
 
     def wait(self) -> None:
@@ -201,7 +202,6 @@ class Feed:
         """End everything that was begun."""
         for each in (*self._opened, *self._readers.values()):
             each.close()
-        self._opened.clear()
         self._readers.clear()
 
     def __enter__(self) -> Self:
