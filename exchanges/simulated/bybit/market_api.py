@@ -10,7 +10,7 @@ from ..klines import Klines
 from ..market import Market
 from ..symbol_market import SymbolMarket
 from . import listing
-from .pages import whole
+from .pages import first_of, whole
 from .rules import OrderError
 from .statistics import MarketStatistics, premium_rows
 from .topics import INTERVALS
@@ -40,7 +40,7 @@ class MarketApi:
             "tickers": self._tickers,
             "orderbook": self._orderbook,
         }
-        more = MarketStatistics(self._category, self._symbol, now_ms)
+        more = MarketStatistics(self._category, self._symbol, self._listed, now_ms)
         self._routes |= more.routes
 
     def has_endpoint(self, path: str) -> bool:
@@ -106,7 +106,7 @@ class MarketApi:
         if category == "spot":
             return {"category": category, "list": rows}
         limit = whole(query, "limit", PAGE_DEFAULT, 1, PAGE_LIMIT)
-        first = _cursor_of(query.get("cursor", ""))
+        first = first_of(query.get("cursor", ""))
         cursor = f"first%3D{first + limit}" if first + limit < len(rows) else ""
         return {"category": category, "list": rows[first : first + limit], "nextPageCursor": cursor}
 
@@ -147,11 +147,3 @@ class MarketApi:
 def _stripped(number: str) -> str:
     """A number without zeros at its end, as candles have it (measured: no other in 2026)."""
     return number.rstrip("0").rstrip(".") if "." in number else number
-
-
-def _cursor_of(text: str) -> int:
-    """Read a cursor, which comes back as it was given or decoded once more by the client."""
-    number = text.replace("%3D", "=").removeprefix("first=")
-    if text and not number.isdigit():
-        raise OrderError(10001, "params error: cursor invalid")
-    return int(number or 0)

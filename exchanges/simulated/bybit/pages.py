@@ -24,6 +24,14 @@ def whole(query: dict[str, Any], name: str, default: int | None, low: int = 0, h
     return int(text)
 
 
+def first_of(text: str) -> int:
+    """Read a cursor, which comes back as it was given or decoded once more by the client."""
+    number = text.replace("%3D", "=").removeprefix("first=")
+    if text and not number.isdigit():
+        raise OrderError(10001, "params error: cursor invalid")
+    return int(number or 0)
+
+
 def window(query: dict[str, Any], now_ms: int, usual_ms: int = WINDOW_MS) -> tuple[int, int]:
     """Read startTime and endTime, or the `usual_ms` that follow or precede the one given; at most seven days apart."""
     start, end = whole(query, "startTime", -1), whole(query, "endTime", -1)

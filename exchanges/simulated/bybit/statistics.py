@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from ..symbol_market import SymbolMarket
 from .listing import LAUNCH_MS
-from .pages import whole
+from .pages import first_of, whole
 from .rules import OrderError
 
 HOUR_MS = 3_600_000
@@ -21,6 +21,7 @@ PERIODS_MS = {
     "5min": 300_000, "15min": 900_000, "30min": 1_800_000, "1h": HOUR_MS, "4h": 4 * HOUR_MS, "1d": 24 * HOUR_MS,
 }  # fmt: skip
 FUTURES = ("linear", "inverse")
+RISK_SYMBOLS = 15  # to a page of risk limits
 PREMIUM_STEP = Decimal("0.000001")
 PREMIUM_SPAN = 1000  # premium indexes lie within a thousandth
 
@@ -40,9 +41,9 @@ class MarketStatistics:
 
     def __init__(
         self, category: Callable[[dict[str, str]], str], symbol: Callable[[str, dict[str, str]], SymbolMarket],
-        now_ms: Callable[[], int],
+        listed: Callable[[str, str | None], list[SymbolMarket]], now_ms: Callable[[], int],
     ) -> None:  # fmt: skip
-        self._category, self._symbol, self._now_ms = category, symbol, now_ms
+        self._category, self._symbol, self._listed, self._now_ms = category, symbol, listed, now_ms
         self.routes: dict[str, Callable[[dict[str, str]], Any]] = {
             "funding/history": self._funding,
             "open-interest": self._open_interest,
@@ -140,16 +141,22 @@ class MarketStatistics:
         return {"updatedTime": str(self._now_ms() // HOUR_MS * HOUR_MS), "list": rows}
 
     def _risk_limit(self, query: dict[str, str]) -> dict[str, Any]:
-        category, symbol = self._futures(query)
+        """Tiers of one symbol, or of all, a page after another."""
+        category = self._category(query)
+        if category not in FUTURES:
+            raise OrderError(10001, "params error: Category is invalid")
+        symbols, first = self._listed(category, query.get("symbol")), first_of(query.get("cursor", ""))
         rows = [
             {
                 "id": tier, "symbol": symbol.instrument.symbol, "riskLimitValue": str(2_000_000 * tier),
                 "maintenanceMargin": f"0.00{4 + tier}", "initialMargin": f"0.0{tier}", "isLowestRisk": int(tier == 1),
                 "maxLeverage": f"{100 // tier}.00", "mmDeduction": "",
             }
+            for symbol in symbols[first : first + RISK_SYMBOLS]
             for tier in (1, 2, 3)
         ]  # fmt: skip
-        return {"category": category, "list": rows, "nextPageCursor": ""}
+        cursor = f"first%3D{first + RISK_SYMBOLS}" if first + RISK_SYMBOLS < len(symbols) else ""
+        return {"category": category, "list": rows, "nextPageCursor": cursor}
 
     def _delivery(self, query: dict[str, str]) -> dict[str, Any]:
         """Delivery prices: none, for nothing was ever delivered here."""

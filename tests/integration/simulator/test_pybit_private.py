@@ -190,6 +190,7 @@ def test_further_reads_of_an_account(client: HTTP) -> None:
         client.get_funding_rate_history(**one), client.get_public_trade_history(**one),
         client.get_open_interest(**one, intervalTime="1h"), client.get_historical_volatility(category="option"),
         client.get_insurance(), client.get_risk_limit(**one), client.get_long_short_ratio(**one, period="1h"),
+        client.get_risk_limit(category="linear"),
         client.get_option_delivery_price(category="linear"),
     ):  # fmt: skip
         assert answer["retCode"] == 0

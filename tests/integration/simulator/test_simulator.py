@@ -125,6 +125,18 @@ def test_ban_answers_403_until_lifted(shared_sim: SimulatorProcess) -> None:
         PlainClient(shared_sim.ws_url()).close()
 
 
+def test_risk_limits_of_all_symbols_come_page_by_page() -> None:
+    """As ccxt reads leverage tiers, which freqtrade needs to trade futures."""
+    found, cursor = [], None
+    with SimulatorProcess("--symbols", 20, "--categories", "linear") as sim:
+        while cursor != "":
+            answer = sim.get("/v5/market/risk-limit", category="linear", cursor=cursor or "").json()["result"]
+            found += [row["symbol"] for row in answer["list"]]
+            cursor = answer["nextPageCursor"].replace("%3D", "=")
+    assert len(found) == 3 * 20
+    assert len(set(found)) == 20
+
+
 def test_requests_of_clients_are_counted_by_path(shared_sim: SimulatorProcess) -> None:
     """Not those of the control port."""
     path = "/v5/market/time"
