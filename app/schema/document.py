@@ -20,6 +20,8 @@ floats. A later version may add fields and events."""
 RAW = "A message of the exchange itself, byte for byte: its documentation has the fields."
 ANSWERS = {"Login": ["Notice"], "Request": ["Reply", "Pong"], "Ping": ["PongText"]}  # by what a client sends
 CLUSTER_SYMBOL = "The symbol; subscribe with SSUBSCRIBE."
+LOGIN = "HTTP Basic, or a first message of user and key"
+EXCHANGE_PATHS = "The exchange's own protocol is served on the exchange's own paths."
 HTTP = "Open on a loopback address, elsewhere HTTP Basic. The exchange's own REST paths are here too (MARKET_API)."
 WEBSOCKET_MESSAGES = ("Login", "Request", "Reply", "Notice", "Pong")
 EXTENSION = "x-redis-keys"
@@ -68,7 +70,7 @@ def _servers(settings: Settings) -> Schema:
         servers["websocket"] = {
             "host": _host(settings.websocket_host, settings.websocket_port),
             "protocol": "wss" if settings.websocket_tls_cert else "ws",
-            "description": "HTTP Basic, or a first message of user and key",
+            "description": LOGIN if settings.websocket_exchange_paths == "off" else f"{LOGIN}. {EXCHANGE_PATHS}",
             "security": [{"$ref": "#/components/securitySchemes/basic"}],
         }
     if settings.enable_web:

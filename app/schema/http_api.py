@@ -38,7 +38,7 @@ def http_channels(settings: Settings) -> tuple[Schema, Schema]:
         messages = {each: {"$ref": f"#/components/messages/{each}"} for each in ("ApiRequest", answer, "ApiError")}
         servers = [{"$ref": "#/servers/http"}]
         channels[name] = {"address": path, "description": text, "servers": servers, "messages": messages}
-        asked = {"type": "object", "properties": query, "required": required, "additionalProperties": False}
+        asked = {"type": "object", "properties": query, "required": required}
         of = f"#/channels/{name}/messages/"
         operations[f"get_{name}"] = {
             "action": "receive",

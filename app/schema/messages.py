@@ -6,6 +6,7 @@ Pure. A later version may add fields; none of these goes, or changes its type.
 import dataclasses
 import functools
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import NoneType
@@ -27,6 +28,7 @@ Schema = dict[str, Any]
 Names = Mapping[str, str]
 
 REF = "#/components/schemas/{name}"
+INTERNAL = re.compile(r" \([a-z]+\.[\w.]+\)")  # where in the code something is, in a docstring
 VALUE_TYPES = ["number", "string", "boolean", "array", "object"]  # of an exchange's fields; those of null are left out
 TRADE_FIELDS = ("symbol", "price", "size")  # what the trades of every exchange have, by common name
 
@@ -216,6 +218,6 @@ def _finish(schema: Any) -> None:
             schema["type"] = "number"
         schema.pop("discriminator", None)
         if isinstance(text := schema.get("description"), str):
-            schema["description"] = " ".join(text.split())
+            schema["description"] = " ".join(INTERNAL.sub("", text).split())
         for each in schema.values():
             _finish(each)

@@ -127,4 +127,5 @@ def test_no_text_of_a_schema_names_what_a_message_has_not():
     text = json.dumps(schemas())
     assert "from_ms" not in text
     assert "until_ms" not in text
+    assert "KlineRules" not in text
     assert '"format": "decimal"' not in text
