@@ -19,6 +19,7 @@ from exchanges.contract import Venue
 from model.dialect import Topic
 from model.events import NO_EVENTS
 from model.ports import Callback, Dial, Feed
+from model.records import StreamLimits
 from streams import MarketFeed, Supervisor
 from streams.plan import LiveSymbols
 
@@ -132,8 +133,7 @@ class PassedStreams:
                 log.warning("stream_not_passed_on", market=market, topic=topic, error=str(error))
                 continue
             alike = [each for each in (*self._streams, *new) if (each.market, each.url) == (market, url)]
-            most = feed.limits.topics or len(topics)
-            room = (each for each in alike if len(each.topics) + len(new.get(each, ())) < most)
+            room = (each for each in alike if has_room(feed.limits, [*each.topics, *new.get(each, ()), topic]))
             new.setdefault(next(room, None) or self._new(market, url, feed), []).append(topic)
         for stream, came in new.items():
             stream.topics.replace([*stream.topics, *came])
@@ -155,6 +155,12 @@ class PassedStreams:
                 protocol, options, dial=self._dial(), report=_ignore, events=NO_EVENTS
             )
         return self._feeds[market]
+
+
+def has_room(limits: StreamLimits, topics: Collection[str]) -> bool:
+    """Return whether one connection may carry these topics."""
+    is_few = not limits.topics or len(topics) <= limits.topics
+    return is_few and (not limits.bytes or sum(map(limits.cost, topics)) <= limits.bytes)
 
 
 def _ignore(_cause: str, _sample: bytes) -> None:

@@ -67,11 +67,16 @@ def lost():
 
 
 @pytest.fixture
-def passed(exchange, clock, got, lost):
-    settings = settings_of(EXCHANGE="binance", RECONNECT_DELAY=0.05)
+def venue():
+    return "binance"
+
+
+@pytest.fixture
+def passed(exchange, clock, got, lost, venue):
+    settings = settings_of(EXCHANGE=venue, RECONNECT_DELAY=0.05)
     put = lambda market: lambda payload: got.append((market, payload))  # noqa: E731
     lose = lambda market, topics: lost.append((market, *topics))  # noqa: E731
-    made = PassedStreams(settings, VENUES["binance"], lambda: lambda _url: None, put, lose, exchange.feed, clock)
+    made = PassedStreams(settings, VENUES[venue], lambda: lambda _url: None, put, lose, exchange.feed, clock)
     yield made
     made.stop()
     wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("stream-passed")])
@@ -106,6 +111,21 @@ def test_a_connection_has_no_more_topics_than_the_exchange_allows(passed, exchan
     wait_until(lambda: passed.tick() or len(exchange.open) == 3)
     assert sorted(len(symbols) for _, symbols, _ in exchange.open) == [50, 200, 200]
     assert {("linear", topic) for _, symbols, _ in exchange.open for topic in symbols} == topics
+
+
+@pytest.mark.parametrize("venue", ["okx"])
+def test_topics_share_a_connection_where_the_exchange_limits_their_length_alone(passed, exchange):
+    """One that is wanted later goes to the connection that is there."""
+    topics = [("linear", f"trades:COIN{number}-USDT") for number in range(3)]
+    for count in (1, 2, 3):
+        passed.want(topics[:count])
+        passed.tick()
+    wait_until(lambda: exchange.carried() == [("linear", *(topic for _, topic in topics))])
+    assert exchange.connects == 1
+    passed.want([("linear", f"trades:{'LONG' * 8}{number}-USDT") for number in range(1_000)])
+    passed.tick()
+    wait_until(lambda: exchange.connects == 2)
+    assert max(sum(len(topic) + 30 for topic in carried[1:]) for carried in exchange.carried()) <= 60_000
 
 
 def test_what_nobody_wants_is_streamed_for_some_time_more(passed, exchange, clock):
