@@ -21,7 +21,7 @@ RAW_LIMIT = 50_000  # payloads; at 10,000 a second five seconds of an event loop
 RAW_BYTES = 64 * 1024 * 1024  # of payloads, where they are large
 OPEN_LIMIT = 100_000  # open candles that wait: newest per market, symbol and interval
 GATHER_S, GATHER_IDLE_S = 0.003, 0.05  # payloads of so long are taken together; longer while there is no subscriber
-STATEFUL = frozenset({"orderbook", "ticker"})  # these are kept up to date even without subscribers
+STATEFUL = frozenset({"orderbook", "ticker", "topics"})  # these are kept up to date even without subscribers
 
 
 class RawFeedBridge:

@@ -144,6 +144,32 @@ def test_messages_are_the_exchanges_own_byte_for_byte(served):
     assert json.loads(made[0])["data"][0].keys() == books[1].keys()
 
 
+def test_what_is_not_collected_is_passed_on_once_for_all_clients(served):
+    """Another symbol, another bar: from the exchange, and a later client begins with the state."""
+
+    async def watch(made: Any) -> Any:
+        for _ in range(5):
+            book = await made.watch_order_book("SOL/USDT:USDT")
+        trades = await made.watch_trades("SOL/USDT:USDT")
+        return book, trades, await made.watch_ohlcv("BTC/USDT", "5m")
+
+    async def run() -> Any:
+        made, later = served.client(pro), served.client(pro)
+        try:
+            first = await asyncio.wait_for(watch(made), LIMIT_S)
+            return first, await asyncio.wait_for(watch(later), LIMIT_S)
+        finally:
+            await made.close()
+            await later.close()
+
+    connects = served.sim.stats()["connects"]
+    for book, trades, candles in asyncio.run(run()):
+        assert book["bids"][0][0] < book["asks"][0][0]
+        assert trades[-1]["symbol"] == "SOL/USDT:USDT"
+        assert candles[-1][0] % 300_000 == 0
+    assert served.sim.stats()["connects"] - connects == 2  # one of each path
+
+
 WRONG = {
     PUBLIC: [
         "{",

@@ -9,6 +9,7 @@ Each arg of a request is answered by itself; a wrong one costs the others nothin
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -18,11 +19,12 @@ import msgspec
 import structlog
 
 from exchanges.okx.candles import SERVED_BARS, candle_row, contract_size_of
+from exchanges.okx.dialect.passed import PassedTopics
 from exchanges.okx.dialect.state import Arg, Book
-from exchanges.okx.markets import BOOKS
+from exchanges.okx.markets import BOOKS, MARKETS
 from exchanges.okx.protocol import BUSINESS, PUBLIC, arg_of, path_of
 from exchanges.open_klines import OpenKlines
-from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher
+from model.dialect import DialectClient, DialectOptions, RawPayload, Topic, TopicPublisher, passed_on
 from model.intervals import parse_interval, step_of
 from model.pacing import ThrottledLogger
 from model.records import Kline
@@ -34,14 +36,17 @@ TRADES, TICKERS, CANDLE = "trades", "tickers", "candle"
 LEVELS: Mapping[str, int] = MappingProxyType({channel: depth for depth, channel in sorted(BOOKS.items())})
 """Channels of books, each with the most levels it has."""
 ALL_MARKETS = ""
+UNREADABLE = (msgspec.DecodeError, ValueError, LookupError, RecursionError)
 TOPICS_LIMIT = 50_000  # books and tickers kept; topics that are only delisted pile up slowly
-ARG = re.compile(rb'\{"arg":\{"channel":"([^"]+)","instId":"([^"]+)"\}')
+ARG = re.compile(rb'\{"arg":\{"channel":"([^"]+)","inst(?:Id|Type)":"([^"]+)"\}')
+PASSED_ON = frozenset(map(passed_on, MARKETS))
 
 PING, PONG = "ping", "pong"
 ID = re.compile(r"[A-Za-z0-9]{0,32}")
 ARGS_AT_ONCE = 50  # answered in one go, with the snapshots of 50 books; then others have their turn
 ARGS_WAITING = 20_000  # of one client
 ECHO_LENGTH = 500  # of what a client wrote, in an answer
+TOO_MANY = "Requests too frequent: as many channels as can be are passed on already"
 NO_SUCH = (
     "{}rong URL or channel:{},{}:{} doesn't exist. "
     "Please use the correct URL, channel and parameters referring to API document."
@@ -54,7 +59,7 @@ class OkxDialect:
     name = "OKX"
     paths = frozenset({PUBLIC, BUSINESS})
 
-    def __init__(self, options: DialectOptions) -> None:
+    def __init__(self, options: DialectOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self.options = options
         self.unreadable = self.withheld = 0
         self._publisher: TopicPublisher
@@ -62,6 +67,7 @@ class OkxDialect:
         self._tickers: dict[str, bytes] = {}
         self._best: dict[str, bytes] = {}  # of smaller channels with subscribers, the last message
         self._open = OpenKlines()
+        self._passed = PassedTopics(options, clock)
         steps_ms = (parse_interval(text).step_ms for text in options.intervals)
         bars = [SERVED_BARS[step_ms] for step_ms in steps_ms if step_ms in SERVED_BARS]
         self._channels = dict.fromkeys(CANDLE + bar for bar in bars)
@@ -95,11 +101,23 @@ class OkxDialect:
             arg = msgspec.json.decode(payload, type=Addressed).arg
         except (msgspec.DecodeError, ValueError, RecursionError):
             return ""
-        return f"{arg.channel}:{arg.instId}"
+        return f"{arg.channel}:{arg.instId or arg.instType}"
 
     def has(self, channel: str, symbol: str) -> bool:
-        """Return whether a client may subscribe to a channel of a symbol."""
+        """Return whether a channel of a symbol is collected."""
         return channel in self._channels and self._market_of(symbol) is not None
+
+    def may_have(self, channel: str, of: str) -> bool:
+        """Return whether a client may subscribe to a channel of what it is of: it is collected, or may be passed on."""
+        return self.has(channel, of) or self._passed.may_have(channel, of)
+
+    def subscribe(self, channel: str, of: str) -> bool:
+        """Have a channel streamed for clients where it is not collected, with `apply`; False where too many are."""
+        return self.has(channel, of) or self._passed.want(f"{channel}:{of}")
+
+    def apply(self) -> None:
+        """Have streamed what `subscribe` was called for."""
+        self._passed.apply()
 
     def latest(self, market: str, topic: str) -> bytes | None:  # noqa: ARG002 - instruments have names of their own
         channel, _, symbol = topic.partition(":")
@@ -110,6 +128,8 @@ class OkxDialect:
     def first_message(self, topic: str) -> bytes | None:
         """Return the message that a new subscriber begins with; None where the topic has no state, or none yet."""
         channel, _, symbol = topic.partition(":")
+        if topic in self._passed:
+            return self._passed.first_message(topic)
         if channel == TICKERS or channel in LEVELS:
             return self.latest(ALL_MARKETS, topic)
         kline = self._open.get(ALL_MARKETS, topic)
@@ -118,15 +138,33 @@ class OkxDialect:
 
     def take_raw(self, payloads: Sequence[RawPayload], lost: Collection[Topic]) -> None:
         """Merge payloads into their topics' state and publish them; `lost` names topics that lack older ones."""
-        for _, topic in lost:
-            if book := self._books.get(topic):
+        for market, topic in lost:
+            if market in PASSED_ON:
+                self._passed.lost(topic)
+            elif book := self._books.get(topic):
                 book.lost()
-        for _, payload in payloads:
+        for market, payload in payloads:
             topic = self.topic_of(payload)
-            if self._keep(topic, payload):
-                self._publisher.publish(ALL_MARKETS, topic, payload)
+            if market in PASSED_ON:
+                self._take_passed(topic, payload)
+            elif self._keep(topic, payload):
+                if topic not in self._passed:
+                    self._publisher.publish(ALL_MARKETS, topic, payload)
                 if topic in self._books:
                     self._publish_best(topic.partition(":")[2], self._books[topic])
+
+    def _take_passed(self, topic: str, payload: bytes) -> None:
+        if topic not in self._passed:
+            return
+        try:
+            is_kept = self._passed.take(topic, payload)
+        except UNREADABLE:
+            self._report_unreadable(topic)
+            self._passed.lost(topic)
+        else:
+            self.withheld += not is_kept
+            if is_kept:
+                self._publisher.publish(ALL_MARKETS, topic, payload)
 
     def closed(self, market: str, klines: Sequence[Kline]) -> None:
         for kline in klines:
@@ -136,7 +174,10 @@ class OkxDialect:
                     self._publish_candle(topic, market, kline, is_closed=True)
 
     def opened(self, klines: Sequence[tuple[str, Kline]]) -> None:
-        """Publish the present state of the open klines that changed."""
+        """Publish the present state of the open klines that changed, and follow what is passed on."""
+        for topic in self._passed.follow(self._is_wanted, self._is_collected):
+            if first := self.first_message(topic):  # from here on the messages are those of another connection
+                self._publisher.publish(ALL_MARKETS, topic, first)
         markets: dict[str, str] = {}
         for market, kline in klines:
             if topic := _candle_topic(kline):
@@ -146,7 +187,7 @@ class OkxDialect:
             self._publish_candle(topic, markets[topic], kline, is_closed=False)
 
     def _publish_candle(self, topic: str, market: str, kline: Kline, *, is_closed: bool) -> None:
-        if not self._publisher.is_wanted(ALL_MARKETS, topic):
+        if topic in self._passed or not self._is_wanted(topic):
             return
         if payload := self._candle(topic, market, kline, is_closed=is_closed):
             conflate = None if is_closed else (topic, kline.timestamp)
@@ -157,6 +198,13 @@ class OkxDialect:
         row = candle_row(market, kline, size, is_closed=is_closed) if size else None
         channel = topic.partition(":")[0]
         return _encode({"arg": {"channel": channel, "instId": kline.symbol}, "data": [row]}) if row else None
+
+    def _is_wanted(self, topic: str) -> bool:
+        return self._publisher.is_wanted(ALL_MARKETS, topic)
+
+    def _is_collected(self, topic: str) -> bool:
+        channel, _, symbol = topic.partition(":")
+        return self.has(channel, symbol)
 
     def _market_of(self, symbol: str) -> str | None:
         return next((market for market in self.options.markets if symbol in self.options.symbols(market)), None)
@@ -173,9 +221,13 @@ class OkxDialect:
         """Publish what a change of the collected book changes in smaller channels that have subscribers."""
         for channel in LEVELS:
             topic = f"{channel}:{symbol}"
-            if channel == self._book or not self._publisher.is_wanted(ALL_MARKETS, topic):
+            if channel == self._book or not self._is_wanted(topic):
                 self._best.pop(topic, None)
-            elif (made := book.top(Arg(channel, symbol), LEVELS[channel])) and made != self._best.get(topic):
+            elif (
+                topic not in self._passed
+                and (made := book.top(Arg(channel, symbol), LEVELS[channel]))
+                and made != self._best.get(topic)
+            ):
                 self._best[topic] = made
                 self._publisher.publish(ALL_MARKETS, topic, made, topic)
 
@@ -191,22 +243,33 @@ class OkxDialect:
         book = self._books.setdefault(topic, Book())
         try:
             is_kept = book.apply(payload)
-        except (msgspec.DecodeError, ValueError, LookupError, RecursionError):
-            self.unreadable += 1
+        except UNREADABLE:
+            self._report_unreadable(topic)
             book.lost()
-            self._logger.warning("websocket_payload_unreadable", topic=topic)
             return False
         self.withheld += not is_kept
         return is_kept
+
+    def _report_unreadable(self, topic: str) -> None:
+        self.unreadable += 1
+        self._logger.warning("websocket_payload_unreadable", topic=topic)
 
 
 # -- one client ---------------------------------------------------------------------------------------------
 
 
+class AnyArg(msgspec.Struct):
+    """What a message is of: an instrument, or a type of these."""
+
+    channel: str
+    instId: str = ""  # noqa: N815 - OKX's names
+    instType: str = ""  # noqa: N815
+
+
 class Addressed(msgspec.Struct):
     """What a payload is of."""
 
-    arg: Arg
+    arg: AnyArg
 
 
 class OkxSession:
@@ -259,6 +322,7 @@ class OkxSession:
         work = [self._waiting.popleft() for _ in range(min(ARGS_AT_ONCE, len(self._waiting)))]
         done = [(given, *self._change(op, arg)) for given, op, arg in work]
         self._client.subscribe(ALL_MARKETS, self._topics)
+        self._dialect.apply()
         for given, message, topic in done:
             self._answer(given, message)
             if topic and (first := self._dialect.first_message(topic)):
@@ -281,9 +345,11 @@ class OkxSession:
         if topic in self._topics:
             return answer, ""
         is_here = path_of(channel) == self._path
-        if not (is_here and name == "instId" and of and self._dialect.has(channel, of)):
+        if not (is_here and name == arg_of(channel) and self._dialect.may_have(channel, of)):
             text = NO_SUCH.format("W" if is_here else "Subscribe failed, w", channel, name, of)
             return {"event": "error", "msg": text[:ECHO_LENGTH], "code": "60018"}, ""
+        if not self._dialect.subscribe(channel, of):
+            return {"event": "error", "msg": TOO_MANY, "code": "60014"}, ""
         self._topics[topic] = None
         return answer, topic
 

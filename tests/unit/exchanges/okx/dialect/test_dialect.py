@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -32,9 +33,9 @@ SNAPSHOT, UPDATE = BOOK % (b"snapshot", 3, -1, 70), BOOK % (b"update", 4, 70, 80
 class Server:
     """The clients of one dialect, each with what it got; all in one thread, and a loop that is turned by hand."""
 
-    def __init__(self, **changes: object) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, **changes: object) -> None:
         self.loop = asyncio.new_event_loop()
-        self.dialect = OkxDialect(DialectOptions(**(OPTIONS | changes)))
+        self.dialect = OkxDialect(DialectOptions(**(OPTIONS | changes)), clock)
         self.dialect.start(self)
         self.clients: list[FakeClient] = []
 
@@ -112,14 +113,14 @@ def arg(channel: str, symbol: str = "BTC-USDT") -> dict[str, str]:
     [
         (TRADE, "trades:BTC-USDT"),
         (b'{"data":[], "arg" : {"instId":"X","channel":"books"}}', "books:X"),
-        (b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[]}', ""),
+        (b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[]}', "liquidation-orders:SWAP"),
         (b"", ""),
         (b"{}", ""),
         (b"[" * 100_000, ""),
     ],
 )
 def test_the_topic_of_a_payload_is_found(server, payload, topic):
-    """First in the message as OKX has it, or anywhere; what is of more than an instrument has none here."""
+    """First in the message as OKX has it, or anywhere."""
     assert server.dialect.topic_of(payload) == topic
 
 
