@@ -15,6 +15,7 @@ import msgspec
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.limits import limits_of
 from exchanges.bybit.intervals import INTERVALS
+from exchanges.bybit.latest import LatestState
 from exchanges.bybit.rest import sort_answer, sort_status
 from exchanges.contract import Endpoints
 from exchanges.kline_answers import OPEN_KEPT_S, KlineAnswers, rows_of_pages, span_of, start_of_number
@@ -55,6 +56,7 @@ KEPT_S: Mapping[str, float] = MappingProxyType(
 OTHERS_KEPT_S = 0.5
 
 RATE_LIMITED, NO_ROUTE, REFUSED = 10006, 10017, 10001
+REFUSALS: Mapping[int, int] = MappingProxyType({404: NO_ROUTE, 405: NO_ROUTE, 500: 10016})  # by HTTP status
 RETRY_MS = 1_000  # after which one who was refused for the rate may ask again
 REASON_LENGTH = 300
 NO_ACCOUNT = "this is a collector of market data, without an account: ask Bybit itself for {path}"
@@ -87,12 +89,13 @@ class BybitMarketApi:
     def __init__(self, options: MarketApiOptions) -> None:
         self._options = options
         self.paths = frozenset({PREFIX})
+        self._latest = LatestState(options)
         self._klines = KlineAnswers(options, KLINE_ROW, older=self._older)
 
     async def answer(self, request: ApiRequest) -> ApiAnswer:
         """Answer a request from what was collected, or pass it on."""
         if not request.path.startswith(MARKET):
-            return self._error(404, NO_ROUTE, NO_ACCOUNT.format(path=request.path[:REASON_LENGTH]))
+            return self._error(NO_ROUTE, NO_ACCOUNT.format(path=request.path[:REASON_LENGTH]))
         name = request.path.removeprefix(MARKET)
         try:
             return await self._own(name, request) or await self._passed_on(name, request)
@@ -100,14 +103,17 @@ class BybitMarketApi:
             return self.unavailable(str(error))
 
     def refused(self, status: int, reason: str) -> ApiAnswer:
-        """Return Bybit's refusal of a request that makes no sense here."""
-        return self._error(status, NO_ROUTE if status == 404 else REFUSED, reason)
+        """Return Bybit's refusal of a request that makes no sense here.
+
+        With HTTP 200: pybit shows the sentence of no other answer.
+        """
+        return self._error(REFUSALS.get(status, REFUSED), reason)
 
     def unavailable(self, reason: str) -> ApiAnswer:
         """Return Bybit's refusal for the rate, which its clients repeat after a pause."""
         reset_ms = self._options.now_ms() + RETRY_MS
         limits = {"X-Bapi-Limit": "1", "X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": str(reset_ms)}
-        return self._error(200, RATE_LIMITED, f"Cannot be answered now: {reason}", limits)
+        return self._error(RATE_LIMITED, f"Cannot be answered now: {reason}", limits)
 
     # -- from what was collected --------------------------------------------------------------------------------------
 
@@ -117,7 +123,12 @@ class BybitMarketApi:
             return self._time()
         if name == "kline":
             return await self._kline(request.query)
-        return None
+        result = None
+        if name == "tickers":
+            result = await self._latest.ticker(request.query)
+        elif name == "orderbook":
+            result = self._latest.orderbook(request.query)
+        return self._enveloped(result) if result else None
 
     def _time(self) -> ApiAnswer:
         now_ms = self._options.now_ms()
@@ -180,11 +191,9 @@ class BybitMarketApi:
         text = f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{self._options.now_ms()}}}'
         return ApiAnswer(text.encode(), source)
 
-    def _error(
-        self, status: int, code: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})
-    ) -> ApiAnswer:
+    def _error(self, code: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})) -> ApiAnswer:
         body = {"retCode": code, "retMsg": reason[:REASON_LENGTH], "result": {}, "retExtInfo": {}}
-        return ApiAnswer(_text({**body, "time": self._options.now_ms()}), "store", status, headers)
+        return ApiAnswer(_text({**body, "time": self._options.now_ms()}), "store", headers=headers)
 
 
 class _Page(msgspec.Struct):
