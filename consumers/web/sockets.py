@@ -2,7 +2,7 @@
 
 The event loop's thread. The total is bounded, and so are the descriptors taken; a new connection at the bound takes the
 place of one that is kept without a request, or of the oldest unauthenticated one, but of none that is being answered.
-One address holds only so many of those.
+One address holds only so many of those. While requests for HTTP come, a new one waits in the kernel for its place.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ from consumers.web.login_throttle import network_of
 UNAUTHENTICATED_PER_ADDRESS = 200  # sockets of one address without a login; 10 seconds each at most
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 ABORTED_MOST = 16  # descriptors beyond the bound, until those that were aborted are closed
+REQUEST_S = 3.0  # within which an honest client sends its request, however busy it is
+REQUESTS_S = 10.0  # after the last request for HTTP, what is silent goes at once
+FULL_PAUSE_S = 0.02  # while all places are taken by requests
 PAUSE_S = 0.5  # after an accept for which there was none: asyncio would try 100 times, and log each
 
 
@@ -31,6 +34,7 @@ class AcceptedSocket(socket.socket):
 
     number = -1  # its descriptor, also after the end
     network = ""
+    accepted_s = 0.0  # monotonic
     is_counted = False  # as one of its address without a login
     transport: asyncio.BaseTransport | None = None  # with TLS, after the handshake
     on_close: Callable[["AcceptedSocket"], object] | None = None
@@ -73,6 +77,9 @@ class Sockets:
         self._idle: dict[str, dict[AcceptedSocket, None]] = {}  # by address, those that were answered; oldest first
         self._per_address: Counter[str] = Counter()
         self._authenticated: set[AcceptedSocket] = set()
+        self._server: asyncio.Server | None = None
+        self._is_paused = False
+        self._requested_s = float("-inf")  # when the last request for HTTP came
         self.aborted: set[AcceptedSocket] = set()  # and not closed yet
         self.turned_away = 0
 
@@ -86,6 +93,7 @@ class Sockets:
 
     def guard(self, server: asyncio.Server) -> None:
         """Make a server that does not serve yet accept through `admit`."""
+        self._server = server
         listening = server._sockets  # type: ignore[attr-defined]  # the one private name (CPython 3.11 to 3.13)
         listening[:] = [Listener(self, each) for each in listening]
 
@@ -97,6 +105,7 @@ class Sockets:
             self.turned_away += 1
             return False
         accepted.number, accepted.network, accepted.on_close = accepted.fileno(), network, self._closed
+        accepted.accepted_s = time.monotonic()
         self._open[accepted.number] = accepted
         self._unauthenticated[accepted] = None
         accepted.is_counted = True
@@ -109,6 +118,7 @@ class Sockets:
 
     def asks(self, descriptor: int) -> None:
         """Record that a socket's client has asked something: it keeps its place until `answered`."""
+        self._requested_s = time.monotonic()
         if accepted := self._open.get(descriptor):
             self._not_idle(accepted)
             self._asking.add(accepted)
@@ -126,6 +136,33 @@ class Sockets:
         accepted = self._open.get(descriptor)
         if accepted and self._pop_unauthenticated(accepted):
             self._authenticated.add(accepted)
+
+    def is_full_for_now(self, listening: socket.socket) -> bool:
+        """Whether there is no room, but will be in a moment, as requests for HTTP are being sent and answered."""
+        now_s = time.monotonic()
+        if self._idle or now_s - self._requested_s > REQUESTS_S:
+            return False
+        is_crowded = self._is_local and max(self._per_address.values(), default=0) >= self._most
+        if not is_crowded and len(self) < self._limit and _next_descriptor(listening) < self._descriptors():
+            return False
+        oldest = next((each for each in self._unauthenticated if each not in self._asking), None)
+        return now_s - oldest.accepted_s < REQUEST_S if oldest else bool(self._asking)
+
+    def pause(self) -> None:
+        """Leave new connections in the kernel for a moment."""
+        loop, server = asyncio.get_running_loop(), self._server
+        if self._is_paused or server is None:
+            return
+        self._is_paused = True
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+        loop.call_later(FULL_PAUSE_S, self._resume, server)
+
+    def _resume(self, server: asyncio.Server) -> None:
+        self._is_paused = False
+        if server.is_serving():
+            server._serving = False  # type: ignore[attr-defined]  # private, as `_start_serving` is (CPython 3.11 to 3.14)
+            server._start_serving()  # type: ignore[attr-defined]
 
     def abort(self) -> None:
         """Abort every socket that is left."""
@@ -186,6 +223,16 @@ class Sockets:
                 del self._per_address[accepted.network]
 
 
+def _next_descriptor(listening: socket.socket) -> int:
+    """The number that the next descriptor will have; sys.maxsize where there is none."""
+    try:
+        number = os.dup(listening.fileno())
+    except OSError:
+        return sys.maxsize
+    os.close(number)
+    return number
+
+
 class Listener(socket.socket):
     """A listening socket that replaces asyncio's and accepts only what `sockets` admit.
 
@@ -203,6 +250,9 @@ class Listener(socket.socket):
     def accept(self) -> tuple[AcceptedSocket, Any]:
         """Accept the next one; raises BlockingIOError where there is none for now, or it has to wait in the kernel."""
         if time.monotonic() < self._paused_until_s or self.sockets.is_clearing:
+            raise BlockingIOError
+        if self.sockets.is_full_for_now(self):
+            self.sockets.pause()
             raise BlockingIOError
         try:
             accepted, address = self._accept_one()
