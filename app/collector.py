@@ -314,6 +314,7 @@ class Collector:
             "faults": self.faults.counts(),
             **self.outputs.stats(),
             "envelopes": self.decoder.stats() if self.decoder else None,
+            **({"passed_on": self.passed.count} if self.passed.count else {}),
             **({"alerts": self.alerts.stats()} if self.alerts else {}),
             **(self.klines.stats() if self.klines else {}),
         }

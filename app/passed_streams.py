@@ -87,6 +87,11 @@ class PassedStreams:
         self._supervisor: Supervisor | None = None
         self._numbers = count(1)
 
+    @property
+    def count(self) -> int:
+        """How many topics are streamed now; any thread."""
+        return len(self._wanted_s)
+
     def want(self, topics: Collection[Topic]) -> None:
         """Stream these topics from the next look on, and no others; any thread."""
         self._wanted = frozenset(topics)

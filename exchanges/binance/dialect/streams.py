@@ -20,7 +20,7 @@ FRAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"]*)"\s*,\s*"data"\s*:\s*')
 NAME = re.compile(
     r"(?P<symbol>[^@!/]+)@(?:(?P<kind>trade|ticker|miniTicker|forceOrder)|depth(?P<levels>5|10|20|)(?:@(?:0|100|250|500|1000)ms)?)"
 )
-COIN_M = re.compile(r"[^@]+usd_(?:perp|\d{6})@.*")
+COIN_M = re.compile(r"[^@!]+usd(?:_[^@]+)?@.*")  # BTCUSD_PERP, and pairs as BTCUSD; nothing else is quoted in USD
 NAME_CHARACTERS = 60
 KINDS: Mapping[str, str] = MappingProxyType(
     {"trade": "trades", "ticker": "ticker", "miniTicker": "ticker", "forceOrder": "liquidations"}
