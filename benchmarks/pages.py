@@ -64,8 +64,10 @@ def wait_ready(port: int, collector: Child) -> None:
     deadline_s = time.monotonic() + READY_LIMIT_S
     while time.monotonic() < deadline_s:
         collector.cpu()  # raises if it has ended
-        with contextlib.suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with (
+            contextlib.suppress(OSError),
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection,
+        ):
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:
                 return
