@@ -14,6 +14,7 @@ from app.figures import Figures
 from app.health import Health, WatchedCollector
 from app.options import WebParts
 from app.page.feeds import PageFeeds
+from app.page.past import read_past
 from consumers.web.api import ApiOptions, DataApi
 from consumers.web.awaited import AwaitedKlines
 from consumers.web.http import Routes
@@ -146,6 +147,11 @@ class Page:
     # -- candles, on the history's thread --------------------------------------------------------------
 
     def read_candles(self, market: str, symbol: str, interval: Interval, from_ms: int, until_ms: int) -> Past:
+        """Read candles of a span, of the store and of the exchange. ReadCandles."""
+        store = self._collector.store
+        return read_past(store, self.exchange_candles, market, symbol, interval, from_ms, until_ms)
+
+    def exchange_candles(self, market: str, symbol: str, interval: Interval, from_ms: int, until_ms: int) -> Past:
         """Read the exchange's candles of a span; of an interval that it has not, made of shorter ones. ReadCandles."""
         if self._venue.markets[market].klines is None:
             return Past(note=WITHOUT_CANDLES)
