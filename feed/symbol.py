@@ -74,12 +74,13 @@ class SymbolReader:
         self.outages = 0  # times that trades may have been missed
         self.is_closed = False
         self.error: FeedError | None = None
+        self._is_fresh = self._was_sure = False  # a book came since it was lost last; ever
         self._book_is = self._tape_is = ""  # states of the collector's own subscriptions; "" before it has answered
         self._thread = threading.Thread(target=self._run, name=f"feed-{symbol}", daemon=True)
 
     def wait_for_book(self) -> None:
         """Wait for the first order book; FeedError where there is none."""
-        self._wait_for("order book", lambda: self.state.bids or self.state.asks, lambda: self._book_is == "none")
+        self._wait_for("order book", lambda: self._was_sure, lambda: self._book_is == "none")
 
     def wait_for_trades(self) -> None:
         """Wait until trades are subscribed; FeedError where there are none."""
@@ -181,7 +182,7 @@ class SymbolReader:
             return None
         with self.changed:
             if kind == "book":
-                self.state = BookState(message["ts"], _levels(message["bids"]), _levels(message["asks"]), False, "")
+                self._take_book(message)
             elif kind == "trades":
                 self._take_trades(message)
             elif kind == "feed":
@@ -189,13 +190,24 @@ class SymbolReader:
             self.changed.notify_all()
         return None
 
+    def _take_book(self, message: dict[str, Any]) -> None:
+        """Take a book. It may come before the state does that says that it is live: states follow every half second."""
+        self._is_fresh, is_live = True, self._book_is == "live"
+        sides = _levels(message["bids"]), _levels(message["asks"])
+        self.state = BookState(message["ts"], *sides, not is_live, "" if is_live else self.state.why)
+        self._was_sure = self._was_sure or is_live
+
     def _take_feed(self, message: dict[str, Any]) -> None:
         """Take the states of the collector's own subscriptions."""
         book, tape = message["book"], message["tape"]
         if "busy" in (book, tape) and not self._book_is:
             raise FeedError(f"{self._api.base}: {message['text']}")
         if book != "live":
+            self._is_fresh = False
             self.state = self.state._replace(unsure=True, why=message["text"] or f"the order book is {book}")
+        elif self._is_fresh:
+            self.state = self.state._replace(unsure=False, why="")
+        self._was_sure = self._was_sure or not self.state.unsure
         self.outages += tape == "lost" and self._tape_is != "lost"
         self._book_is, self._tape_is = book, tape
 
@@ -222,7 +234,7 @@ class SymbolReader:
 
     def _doubt(self, why: str) -> None:
         with self.changed:
-            self.state = self.state._replace(unsure=True, why=why)
+            self.state, self._is_fresh = self.state._replace(unsure=True, why=why), False
             self.outages += bool(self._book_is)
             self.changed.notify_all()
 
