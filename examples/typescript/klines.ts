@@ -1,5 +1,5 @@
 // Reads klines and status events, a message a line as Redis or the WebSocket sends them; prints a line for each.
-// tsc klines.ts && node klines.js klines.jsonl status.jsonl
+// npm install typescript @types/node; npx tsc klines.ts --types node --ignoreConfig; node klines.js klines.jsonl status.jsonl
 import { readFileSync } from "node:fs";
 
 /** `python main.py schema` has all of it: #/components/schemas/Kline. */
