@@ -37,7 +37,9 @@ SHARES: Mapping[str, Budget] = MappingProxyType(
 """What clients get of the limits: the collector's own reads always have the rest."""
 REQUEST_TIMEOUT_S = 6.0
 
-TOO_MANY, NO_PATH, ILLEGAL = -1003, -5000, -1100
+TOO_MANY, NO_PATH, ILLEGAL, DISCONNECTED = -1003, -5000, -1100, -1001
+TOO_MANY_REQUESTS = "http_429"  # the cause of a problem: Binance refuses this address for its rate
+DISCONNECTED_TEXT = "Internal error; unable to process your request. Please try again."
 RETRY_AFTER = MappingProxyType({"Retry-After": "1"})
 REASON_LENGTH = 300
 NOT_SERVED = "Path {path} is not served by this collector of market data, without an account: ask Binance itself"
@@ -113,7 +115,9 @@ class BinanceMarketApi:
             weight = endpoint.weigh(query)
             return await self._options.upstream.fetch(request, keep_s=keep_s, weight=weight, epoch=epoch)
         except HistoryError as error:
-            return self.unavailable(str(error))
+            if error.problem is None or error.problem.cause == TOO_MANY_REQUESTS:
+                return self.unavailable(error.problem.meaning if error.problem else str(error))
+            return self._error(503, DISCONNECTED, f"{DISCONNECTED_TEXT} ({error.problem.meaning})")
 
     def refused(self, status: int, reason: str) -> ApiAnswer:
         """Return Binance's refusal of a request that makes no sense here."""

@@ -11,6 +11,7 @@ from exchanges.contract import Endpoints
 from model.intervals import MINUTE_MS
 from model.market_api import FOR_EVER, ApiAnswer, ApiRequest, MarketApiOptions
 from model.ports import HistoryError
+from model.problems import Problem
 
 OPEN_MS = 29_000_000 * MINUTE_MS
 NOW_MS = OPEN_MS + 30_000
@@ -20,14 +21,14 @@ ANSWER = ApiAnswer(b"[]", "exchange")
 class Upstream:
     """Keeps what it was asked."""
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, error: str = "", problem: Problem | None = None) -> None:
         self.asked: list[tuple[float, int, int]] = []
-        self._error = error
+        self._error, self._problem = error, problem
 
     async def fetch(self, request, *, keep_s=0.0, weight=1, epoch=0):
         self.asked.append((keep_s, weight, epoch))
         if self._error:
-            raise HistoryError(self._error)
+            raise HistoryError(self._error, problem=self._problem)
         return ANSWER
 
 
@@ -118,12 +119,21 @@ def test_what_is_not_served_is_refused_in_binances_form(path):
     assert path in json.loads(answer.body)["msg"]
 
 
-def test_who_cannot_be_answered_now_is_told_to_come_back():
+@pytest.mark.parametrize("problem", [None, Problem("http_429", "api.binance.com", status=429)])
+def test_who_asks_too_much_is_told_to_come_back(problem):
     """Clients of Binance know -1003 with 429, and Retry-After."""
-    answer, _ = ask("/api/v3/trades", Upstream("banned for 60 s"))
+    answer, _ = ask("/api/v3/trades", Upstream("2700 in 60 s are passed on", problem))
     assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
     body = json.loads(answer.body)
-    assert (body["code"], "banned for 60 s" in body["msg"]) == (-1003, True)
+    assert (body["code"], "Too many requests" in body["msg"]) == (-1003, True)
+
+
+def test_an_exchange_that_cannot_be_reached_is_an_error_of_its_own():
+    """-1001 with 503, which clients repeat as well; the reason is a sentence for a person."""
+    answer, _ = ask("/api/v3/trades", Upstream("no", Problem("http_451", "api.binance.com", status=451)))
+    assert (answer.status, answer.source) == (503, "store")
+    body = json.loads(answer.body)
+    assert (body["code"], "api.binance.com" in body["msg"]) == (-1001, True)
 
 
 def test_refusals_of_the_server_have_binances_form():
