@@ -7,9 +7,14 @@ from functools import partial
 from math import isfinite
 from typing import get_args
 
+import msgspec
+
 from exchanges.conformance.report import Failed, expect
 from exchanges.contract import Endpoints, TradeRules, Venue
+from exchanges.upstream import SharedUpstream
+from model.dialect import DialectOptions
 from model.intervals import MINUTE_MS
+from model.market_api import MarketApiOptions
 from model.markets import Contract
 from model.records import Kind
 
@@ -120,6 +125,39 @@ def addresses_are_moved(venue: Venue) -> str:
     return ""
 
 
+def what_is_served_is_whole(venue: Venue) -> str:
+    """Where its own protocol is served, refusals and logins are JSON, and the page's paths stay the page's."""
+    served = []
+    expect((venue.market_api is None) == (venue.passage is None), "market_api and passage go together")
+    if venue.market_api is not None and venue.passage is not None:
+        api = venue.market_api(MarketApiOptions(SharedUpstream(lambda _path: None), markets=tuple(venue.markets)))
+        expect(api.paths and all(path.startswith("/") for path in api.paths), f"paths of REST are {api.paths}")
+        expect("/" not in api.paths, "REST would take the page's path")
+        for status in (400, 404, 405):
+            answer = api.refused(status, "no")
+            expect(_is_object(answer.body), f"{status} is refused with {answer.body!r}, which is no object")
+        expect(_is_object(api.unavailable("not now").body), "what is unavailable is refused with no object")
+        passage = venue.passage(Endpoints(rest_url=NOWHERE_REST), threading.Event())
+        expect(passage("/readyz") is None, "paths that are no market data are passed on")
+        served.append("REST")
+    if venue.dialect is not None:
+        dialect = venue.dialect(DialectOptions(markets=tuple(venue.markets)))
+        expect("/" not in dialect.paths, "the protocol would take the path of envelopes")
+        for text in (dialect.authorized("a-b"), dialect.unauthorized("a-b")):
+            expect(_is_object(text), f"a login is answered {text!r}, which is no object")
+        for payload in (b"", b"{", b"[]", b'{"arg":7}', b"\xff", b"[" * 5_000):
+            expect(dialect.topic_of(payload) == "", f"{payload[:20]!r} is of {dialect.topic_of(payload)!r}")
+        served.append("WebSocket")
+    return " and ".join(served) or "nothing"
+
+
+def _is_object(text: str | bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except msgspec.DecodeError:
+        return False
+
+
 def _expect_refused(ask: Callable[[], object], what: str) -> None:
     try:
         found = ask()
@@ -137,4 +175,5 @@ CHECKS: tuple[Callable[[Venue], str], ...] = (
     ids_and_trade_keys_agree,
     readme_is_told_its_facts,
     addresses_are_moved,
+    what_is_served_is_whole,
 )
