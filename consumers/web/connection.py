@@ -112,6 +112,11 @@ class ClientConnection(asyncio.Protocol):
         if self._task is None and not self._is_last:
             self._go_on()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The part of its answer that the client has not taken yet, beside what the kernel holds."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
     # -- requests ------------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ get the exchange's own form of a refusal.
 
 import asyncio
 import re
+from http import HTTPStatus
 
 import structlog
 
@@ -56,6 +57,8 @@ class ExchangeApi:
 
     def refuse(self, status: int, reason: str) -> HttpAnswer:
         """Write a refusal as the exchange does."""
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return http_answer(self._api.unavailable(reason))
         return http_answer(self._api.refused(status, reason))
 
 

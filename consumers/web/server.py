@@ -48,6 +48,8 @@ CLOSE_LIMIT_S = 1.0  # for the closing handshake: a client that does not read ca
 SLOW_CLOSE_S = 10.0  # for that of a slow one, which must read what was sent before it to see the reason
 IDLE_POLL_S = 0.02  # at the end, between two looks at what is still to be sent
 GOING_AWAY = 1001
+LARGE_BYTES, UNSENT_MOST_BYTES = 128 * 1024, 64 * 1024 * 1024  # of answers that clients do not read: those are memory
+UNREAD = "Too many answers wait for clients that do not read them: try again in some seconds."
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 PORTS_TRIED = 50  # the one of the settings, and those behind it
 SERVED = MappingProxyType({"/": "The page", "/readyz": "/readyz", "/metrics": "/metrics"})  # for a line of the log
@@ -324,7 +326,13 @@ class WebServer(BaseConsumer):
         except Exception:  # a handler's mistake costs its own request
             self._logger.exception("web_request_failed", path=path)
             answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
+        if len(answer.body) > LARGE_BYTES and self._unsent_bytes() + len(answer.body) > UNSENT_MOST_BYTES:
+            answer = refuse(HTTPStatus.SERVICE_UNAVAILABLE, UNREAD)
         return answer.response(has_body=request.method != "HEAD")
+
+    def _unsent_bytes(self) -> int:
+        """What clients have not taken of their answers yet, beside what the kernel holds."""
+        return sum(each.unsent_bytes for each in self._http)
 
     def refuse(self, method: str, path: str, status: int, text: str) -> HttpAnswer:
         """As HttpServer.refuse."""

@@ -1,14 +1,17 @@
 """The exchange's REST protocol over real sockets: its own form of every refusal, and bounds."""
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import threading
 
 import pytest
 
+from consumers.web import server
 from consumers.web.exchange_api import ExchangeApi
 from model.market_api import ApiAnswer
+from tests.support.waiting import wait_until
 
 VENUE = "/v5/"
 
@@ -24,6 +27,8 @@ class Api:
     async def answer(self, request):
         if request.path == "/v5/broken":
             raise ZeroDivisionError
+        if request.path == "/v5/large":
+            return ApiAnswer(b"x" * 2_000_000, "exchange")
         while request.path == "/v5/wait" and not self.free.is_set():
             await asyncio.sleep(0.01)
         return ApiAnswer(f"{request.path} {dict(request.query)}".encode(), "store", headers={"X-Own": "1"})
@@ -113,6 +118,20 @@ def test_more_than_the_bound_wait_for_nothing(port, api):
     assert sum("no answer in 0.5 s" in text for text in answers) == 2
     api.free.set()
     assert get(port, "/v5/wait")[1] == "/v5/wait {}"
+
+
+def test_answers_that_nobody_reads_are_bounded(port, monkeypatch):
+    """They are memory: others get the exchange's form of "later", and what is small, until those are closed."""
+    monkeypatch.setattr(server, "UNSENT_MOST_BYTES", 5_000_000)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            unread = stack.enter_context(socket.socket())
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            unread.connect(("127.0.0.1", port))
+            unread.sendall(b"GET /v5/large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        wait_until(lambda: get(port, "/v5/large")[1].startswith("unavailable: Too many answers wait"))
+        assert get(port, "/v5/time")[1] == "/v5/time {}"
+    wait_until(lambda: len(get(port, "/v5/large")[1]) == 2_000_000)
 
 
 def test_other_paths_keep_their_own_form(port):
