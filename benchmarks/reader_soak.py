@@ -35,6 +35,7 @@ SECOND_MS = 1_000
 TWO_AT_ONCE = 0.25  # of the kills
 FINISH_S = 60.0  # for the last repairs
 SAMPLES = 10
+FIRST_PORT, PORTS = 21_000, 5_000  # below those that systems give to connections
 VALUES = ("open", "high", "low", "close", "volume", "turnover")
 USER, KEY = "reader", "soak"
 KINDS = ("redis", "ws", "http")
@@ -82,10 +83,12 @@ def is_whole(klines: list[Any], until_ms: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on, nor any connection begins at while what listens there is down."""
+    for port in range(FIRST_PORT + os.getpid() % PORTS, FIRST_PORT + 2 * PORTS):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise BenchmarkError("no port is free")
 
 
 class World:
@@ -102,7 +105,8 @@ class World:
         self._exchange, self._ws_port = Exchange(ports["rest_port"]), ports["ws_port"]
         self._redis = ValkeyServer(port=free_port())
         self._redis.start()
-        self._redis_port, self._web_port = self._redis.port, free_port()
+        self._redis_port = self._redis.port
+        self._web_port = free_port()
         self._children: dict[str, Child] = {}
         self._seen: dict[str, list[Path]] = {name: [] for name in READERS}
         self._since_ms = 0

@@ -320,7 +320,10 @@ class Trades:
         return len(self.rows())
 
     def __iter__(self) -> Iterator[Trade]:
-        trades, taken = self._reader.next_trades(self._reader.taken)
+        return self._since(self._reader.taken)
+
+    def _since(self, taken: int) -> Iterator[Trade]:
+        trades, taken = self._reader.next_trades(taken)
         while trades:
             yield from trades
             trades, taken = self._reader.next_trades(taken)

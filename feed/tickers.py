@@ -50,6 +50,9 @@ class Tickers(Mapping[str, dict[str, Any]]):
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._newest))
 
+    __eq__ = object.__eq__  # those of one Feed are kept apart, whatever they hold
+    __hash__ = object.__hash__
+
     def __len__(self) -> int:
         return len(self._newest)
 

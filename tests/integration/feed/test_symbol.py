@@ -150,7 +150,8 @@ def test_a_collector_that_goes_away_and_comes_back(page, feed):
 def test_trades_are_handed_out_once_each_and_what_was_left_out_is_counted(page, feed):
     trades, old = feed.trades("BTCUSDT", DAY_S), feed.trades("BTCUSDT", seconds=0)
     found: list[Trade] = []
-    reading = threading.Thread(target=lambda: found.extend(trades), daemon=True)
+    coming = iter(trades)
+    reading = threading.Thread(target=lambda: found.extend(coming), daemon=True)
     reading.start()
     for number in range(2, 7):
         page.trades((number, "9"), skipped=1)
