@@ -74,6 +74,7 @@ class SymbolReader:
         self.outages = 0  # times that trades may have been missed
         self.is_closed = False
         self.error: FeedError | None = None
+        self._has_first = False  # what was known of trades when this began
         self._is_fresh = self._was_sure = False  # a book came since it was lost last; ever
         self._book_is = self._tape_is = ""  # states of the collector's own subscriptions; "" before it has answered
         self._thread = threading.Thread(target=self._run, name=f"feed-{symbol}", daemon=True)
@@ -84,7 +85,7 @@ class SymbolReader:
 
     def wait_for_trades(self) -> None:
         """Wait until trades are subscribed; FeedError where there are none."""
-        self._wait_for("trades", lambda: self._tape_is == "live", lambda: self._tape_is == "none")
+        self._wait_for("trades", lambda: self._tape_is == "live" and self._has_first, lambda: self._tape_is == "none")
 
     def _wait_for(self, what: str, is_there: Callable[[], object], is_none: Callable[[], bool]) -> None:
         if self._thread.ident is None:
@@ -215,6 +216,7 @@ class SymbolReader:
         trades = [Trade(ms, float(price), float(size), side) for ms, price, size, side in message["rows"]]
         if message["is_first"]:
             trades = _unknown(trades, self.trades)
+        self._has_first = True
         self.trades.extend(trades)
         self.taken += len(trades)
         self.skipped += message["skipped"]
