@@ -21,6 +21,7 @@ from websockets.asyncio.server import ServerConnection
 from consumers.web.login_throttle import network_of
 
 UNAUTHENTICATED_PER_ADDRESS = 200  # sockets of one address without a login; 10 seconds each at most
+LISTEN_MOST = 2_000  # connections that wait in the kernel to be accepted; it takes its own bound where that is less
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 ABORTED_MOST = 16  # descriptors beyond the bound, until those that were aborted are closed
 REQUEST_S = 3.0  # within which an honest client sends its request, however busy it is
@@ -265,6 +266,10 @@ class Listener(socket.socket):
             return accepted, address
         accepted.close()
         raise BlockingIOError  # one at a time: the loop has other tasks
+
+    def listen(self, _backlog: int = 0, /) -> None:
+        """Let more connections wait in the kernel than asyncio does: beyond that they come a second later, or three."""
+        super().listen(LISTEN_MOST)
 
     def close(self) -> None:
         """Close the listener and its spare descriptor."""
