@@ -148,7 +148,10 @@ def test_rest_is_the_exchanges(address, simulator):
     markets = here.load_markets()
     assert markets.keys() == there.load_markets().keys()
     for symbol in (*SYMBOLS.values(), "BTC/USD:BTC"):
-        assert here.fetch_ohlcv(symbol, "1m", limit=100)[:-1] == there.fetch_ohlcv(symbol, "1m", limit=100)[:-1]
+        ours, theirs = ({row[0]: row for row in made.fetch_ohlcv(symbol, "1m", limit=100)} for made in (here, there))
+        closed = sorted(ours.keys() & theirs.keys())[:-1]  # a minute may end between the two
+        assert len(closed) >= 98
+        assert [ours[start] for start in closed] == [theirs[start] for start in closed]
         assert here.fetch_ticker(symbol)["symbol"] == symbol
         assert len(here.fetch_trades(symbol, limit=20)) == 20
         assert len(here.fetch_order_book(symbol, 50)["bids"]) == 50
@@ -159,16 +162,16 @@ def test_rest_is_the_exchanges(address, simulator):
 
 
 def test_ten_clients_cost_the_exchange_what_one_does(address, simulator):
-    """The same candles at once: one request, all the same answer."""
+    """The same candles at once: one request, all the same answer. The collector itself does not ask for this market."""
 
     def count() -> int:
-        return int(simulator.stats()["asked"].get("/fapi/v1/klines", 0))
+        return int(simulator.stats()["asked"].get("/dapi/v1/klines", 0))
 
-    url = f"http://{address}/fapi/v1/klines"
+    url = f"http://{address}/dapi/v1/klines"
     end_ms = requests.get(f"http://{address}/api/v3/time", timeout=30).json()["serverTime"] - 2 * MINUTE_MS
     before = count()
     with ThreadPoolExecutor(10) as pool:
-        query = {"symbol": "ETHUSDT", "interval": "1m", "endTime": end_ms}
+        query = {"symbol": "ETHUSD_PERP", "interval": "1m", "endTime": end_ms}
         answers = list(pool.map(lambda _: requests.get(url, query, timeout=30), range(30)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
