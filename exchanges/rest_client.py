@@ -165,7 +165,7 @@ class RestClient:
 
         Raises HistoryError as `get` does, but for such a refusal.
         """
-        call = _Call(f"{path}?{urlencode(params)}" if params else path, f"GET {path} {dict(params)}", weight, "GET")
+        call = _Call(f"{path}?{urlencode(params)}" if params else path, f"GET {path}", weight, "GET")
         verdict, _, reply = self._ask(call, budget, lambda body: body)
         if reply is None or verdict.kind not in ("ok", "final"):
             raise _refusal(call, verdict)

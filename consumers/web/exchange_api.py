@@ -19,6 +19,10 @@ log = structlog.get_logger()
 WAITING_MOST = 500  # requests that are being answered
 ANSWER_S = 8.0  # for an answer; websockets ends a request after 10 s, and so do most clients
 PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+ODD_CHARACTER = re.compile(
+    r"[^\w.,:=&%+/@\[\]\" -]"
+)  # what a firewall refuses by 403 would count as a ban of this address
 PATH_LENGTH, VALUE_LENGTH = 200, 4_000  # Binance takes lists of symbols: 100 of them have some 1,500 characters
 
 
@@ -41,6 +45,9 @@ class ExchangeApi:
             return self.refuse(404, "there is no such path")
         if any(len(name) + len(value) > VALUE_LENGTH for name, value in request.query.items()):
             return self.refuse(400, f"a parameter is longer than {VALUE_LENGTH} characters")
+        names_are_plain = all(map(PLAIN_NAME.fullmatch, request.query))
+        if not names_are_plain or any(map(ODD_CHARACTER.search, request.query.values())):
+            return self.refuse(400, "a parameter has characters that no exchange takes")
         if self._waiting >= self._waiting_most:
             return http_answer(self._api.unavailable(f"{self._waiting_most} requests are being answered already"))
         self._waiting += 1

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import socket
 import threading
+from urllib.parse import quote
 
 import pytest
 
@@ -66,6 +67,13 @@ def test_an_answer_says_where_it_is_from(port):
     assert (headers["X-Collector"], headers["X-Own"], headers["Content-Type"]) == ("store", "1", "application/json")
 
 
+@pytest.mark.parametrize(
+    "value", ["BTC-USDT-SWAP", "first=BTC&last=BIO", '["BTCUSDT","ETHUSDT"]', "币安人生USDT", "a%3D", ""]
+)
+def test_what_clients_do_ask_for_is_answered(port, value):
+    assert get(port, f"/v5/time?symbol={quote(value)}")[1] == f"/v5/time {{'symbol': {value!r}}}"
+
+
 def test_head_has_the_headers_alone(port):
     status, body, headers = get(port, "/v5/time", "HEAD")
     assert (status, body, headers["Content-Length"]) == (200, "", str(len("/v5/time {}")))
@@ -86,6 +94,10 @@ def test_head_has_the_headers_alone(port):
         ("/v5/time?" + "a" * 4_100, "GET", None, 400),
         ("/v5/time?" + "a" * 20_000, "GET", None, 414),
         ("/v5/time?" + "&".join(f"a{number}=1" for number in range(50)), "GET", None, 400),
+        ("/v5/time?symbol=%3Cscript%3E", "GET", None, 400),
+        ("/v5/time?symbol=%00", "GET", None, 400),
+        ("/v5/time?a%20b=1", "GET", None, 400),
+        ("/v5/time?symbol=1'%20OR", "GET", None, 400),
         ("/v5/broken", "GET", None, 500),
     ],
 )
