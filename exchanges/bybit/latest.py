@@ -97,7 +97,10 @@ class LatestState:
 
     def _live_ticker(self, category: str, symbol: str) -> dict[str, str] | None:
         payload = self._options.latest(category, f"tickers.{symbol}")
-        message = _read_ticker(payload) if payload else None
+        try:
+            message = _read_ticker(payload) if payload else None
+        except msgspec.DecodeError:  # a field that is no text, for example
+            return None
         if message is None or not self._is_fresh(message.ts):
             return None
         if category == "spot" and (book := self._book(category, symbol, 1)):
