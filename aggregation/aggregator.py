@@ -42,6 +42,7 @@ from model.wake import WakeSignal
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
 OPEN_SOONEST_S = 0.2  # between two states of the open klines: each takes some milliseconds
+OPEN_RESTS = 50  # times what the last state took, of many symbols: until the next one, where somebody waits for it
 BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
@@ -246,8 +247,11 @@ class Aggregator(clock.ThreadOwner):
             if symbols is not None and not symbols:
                 continue
             self._open_due_s, self._open_soonest_s = now_s + self._open_every_s, now_s + OPEN_SOONEST_S
+            begun_s = time.perf_counter()
             try:
                 self._offer_open(market, table.open_klines(symbols))
+                rest_s = (time.perf_counter() - begun_s) * OPEN_RESTS
+                self._open_soonest_s = max(self._open_soonest_s, now_s + rest_s)
             except Exception:  # what is open is offered again in a moment; what closes goes on
                 self.failures += 1
                 self._logger.exception("open_klines_failed", market, market=market)

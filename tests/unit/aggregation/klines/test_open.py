@@ -1,5 +1,6 @@
 """Candles that are still open, as the paths that speak Bybit show them."""
 
+import time
 from decimal import Decimal
 
 from hypothesis import given, settings
@@ -107,3 +108,22 @@ def test_the_aggregator_offers_open_klines_only_while_they_are_wanted():
         aggregator.offer_open_klines(now_s)
     assert shown == [("linear", [1_000])] * 3
     assert aggregator.failures == 1
+
+
+def test_where_somebody_waits_they_come_sooner_but_take_little_of_the_thread():
+    """A fifth of a second later, or fifty times of what the last ones took."""
+    shown, waits = list[float](), list[bool]()
+
+    def offer(_market, _klines):
+        time.sleep(0.01)
+        shown.append(clock)
+
+    aggregator = Aggregator(["linear"], [parse_interval("1s")], lambda *_: columns([]), lambda _market, _klines: None)
+    aggregator.tables["linear"].add(columns([Trade("A", T0, Decimal(1), Decimal(1))]))
+    aggregator.share_open_klines(lambda _market: None, offer, 500.0, lambda: bool(waits))
+    for clock in (10.0, 10.3, 10.4):
+        aggregator.offer_open_klines(clock)
+    waits.append(True)
+    for clock in (10.45, 100.0, 100.1, 200.0):
+        aggregator.offer_open_klines(clock)
+    assert shown == [10.0, 100.0, 200.0]
