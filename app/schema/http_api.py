@@ -3,6 +3,9 @@
 Pure. The exchange's own REST protocol, which the same port serves, is in the exchange's documentation.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from app.schema.messages import Schema, ref
 from conf.settings import Settings
 
@@ -21,12 +24,15 @@ JOURNAL_QUERY: Schema = {
     "since": {"type": "integer", "description": "The `next` of the answer before."},
     "last": {**INTEGER, "default": 100},
 }
-PATHS: dict[str, tuple[str, Schema, list[str], str]] = {  # answer, query, what must be in it, what it is for
-    "/api/klines": ("ApiKlines", KLINES_QUERY, ["symbol"], "Closed klines of the store."),
-    "/api/journal": ("ApiJournal", JOURNAL_QUERY, [], "Status events and results of the audit, the oldest first."),
-    "/api/series": ("ApiSeries", {}, [], "What the store has."),
-    "/api/": ("ApiAbout", {}, [], "What is collected."),
-}
+PATHS: Mapping[str, tuple[str, Schema, list[str], str]] = MappingProxyType(
+    {
+        "/api/klines": ("ApiKlines", KLINES_QUERY, ["symbol"], "Closed klines of the store."),
+        "/api/journal": ("ApiJournal", JOURNAL_QUERY, [], "Status events and results of the audit, the oldest first."),
+        "/api/series": ("ApiSeries", {}, [], "What the store has."),
+        "/api/": ("ApiAbout", {}, [], "What is collected."),
+    }
+)
+"""By path: answer, query, what must be in it, what it is for."""
 
 
 def http_channels(settings: Settings) -> tuple[Schema, Schema]:
