@@ -24,12 +24,12 @@ JOURNAL_QUERY: Schema = {
     "since": {"type": "integer", "description": "The `next` of the answer before."},
     "last": {**INTEGER, "default": 100},
 }
-PATHS: Mapping[str, tuple[str, Schema, list[str], str]] = MappingProxyType(
+PATHS: Mapping[str, tuple[str, Schema | None, tuple[str, ...], str]] = MappingProxyType(
     {
-        "/api/klines": ("ApiKlines", KLINES_QUERY, ["symbol"], "Closed klines of the store."),
-        "/api/journal": ("ApiJournal", JOURNAL_QUERY, [], "Status events and results of the audit, the oldest first."),
-        "/api/series": ("ApiSeries", {}, [], "What the store has."),
-        "/api/": ("ApiAbout", {}, [], "What is collected."),
+        "/api/klines": ("ApiKlines", KLINES_QUERY, ("symbol",), "Closed klines of the store."),
+        "/api/journal": ("ApiJournal", JOURNAL_QUERY, (), "Status events and results of the audit, the oldest first."),
+        "/api/series": ("ApiSeries", None, (), "What the store has."),
+        "/api/": ("ApiAbout", None, (), "What is collected."),
     }
 )
 """By path: answer, query, what must be in it, what it is for."""
@@ -44,7 +44,7 @@ def http_channels(settings: Settings) -> tuple[Schema, Schema]:
         messages = {each: {"$ref": f"#/components/messages/{each}"} for each in ("ApiRequest", answer, "ApiError")}
         servers = [{"$ref": "#/servers/http"}]
         channels[name] = {"address": path, "description": text, "servers": servers, "messages": messages}
-        asked = {"type": "object", "properties": query, "required": required}
+        asked = {"type": "object", "properties": query or {}, "required": list(required)}
         of = f"#/channels/{name}/messages/"
         operations[f"get_{name}"] = {
             "action": "receive",
