@@ -147,6 +147,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[Mapping[str, str], object]]] = {
         "path": ({"KLINE_STORE_PATH": "s", **SHARDED}, Path("s/bybit_linear_shard2of3.sqlite")),
         "days": ({"KLINE_STORE_DAYS": "0.5"}, 0.5),
         "max_gb": ({"KLINE_STORE_MAX_GB": "3"}, 3.0),
+        "marks_published": ({"ENABLED_CONSUMERS": "file"}, True),
     },
     "recorder": {
         "base_path": ({"RAW_RECORD_PATH": "r"}, Path("r")),
