@@ -9,6 +9,7 @@ series, for that takes an hour otherwise. Ends with 1 where an answer is wrong.
 
 import argparse
 import contextlib
+import hashlib
 import math
 import os
 import random
@@ -46,6 +47,7 @@ LAYOUTS = {
     "by time": "PRIMARY KEY(start_ms, series)) WITHOUT ROWID",
     "rows as they come, an index by series": "UNIQUE(series, start_ms))",
 }
+HASHED_BYTES = 30_000_000
 CLEANING_S = 60.0  # of the clean-up, at most
 VALUES = 10_007  # different ones of each field
 HEAD = ("", "value")
@@ -310,8 +312,12 @@ def large_file(folder: Path, rows: int) -> Section:
             _deliver(store, envelopes)
     with lateness() as base_ms:
         time.sleep(2.0)
+    with lateness() as hashing_ms:
+        _elsewhere(lambda: [hashlib.sha256(bytes(HASHED_BYTES)).digest() for _ in range(20)])
     lines.append(("another thread woken late meanwhile, ms: p99, most", f"{_p(late_ms, 99):.2f}, {max(late_ms):.2f}"))
     lines.append(("the same while nothing is written", f"{_p(base_ms, 99):.2f}, {max(base_ms):.2f}"))
+    hashed = f"{_p(hashing_ms, 99):.2f}, {max(hashing_ms):.2f}"
+    lines.append(("the same while a thread hashes, which needs no GIL", hashed))
     batches = [boundary(end_ms + number * MINUTE_MS, STEPS_MS[:1], 1_250) for number in range(1, 12)]
     _deliver(store, batches[0])  # makes 650 series
     lines.append(("1,250 klines of a minute, ms", _spread([_deliver(store, batch) for batch in batches[1:]])))
@@ -412,6 +418,12 @@ def forget(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError), open(f"{path}{ending}", "rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _elsewhere(act: Callable[[], object]) -> None:
+    thread = threading.Thread(target=act, name="hashing")
+    thread.start()
+    thread.join()
 
 
 @contextlib.contextmanager
