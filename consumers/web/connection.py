@@ -99,7 +99,7 @@ class ClientConnection(asyncio.Protocol):
         self._received += data
         if self._task is None and not self._is_congested:
             self._next_request()
-        elif len(self._received) > HEAD_BYTES and self._transport:
+        if len(self._received) > HEAD_BYTES and self._transport:
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
@@ -152,6 +152,8 @@ class ClientConnection(asyncio.Protocol):
         if not is_last:
             response.headers.pop("Connection", None)
             response.headers["Connection"] = "keep-alive"
+        if request.method == "HEAD":  # a refusal too: its body would be read as the next answer
+            response.body = b""
         self._transport.write(response.serialize())
         if is_last:
             self._finish()
@@ -165,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._server.sockets.answered(self._descriptor)
         self._end_after(ANSWERED_S if self._received else KEPT_S)
-        if self._transport:
+        if self._transport and len(self._received) <= HEAD_BYTES:  # else what one sends ahead would be kept here
             self._transport.resume_reading()
         if self._received:
             self._next_request()
@@ -180,12 +182,14 @@ class ClientConnection(asyncio.Protocol):
         """Have websockets go on from the beginning of the request."""
         transport, received = self._transport, self._received
         assert transport is not None
+        self._received = b""
         self._stop_timer()
         self._server.closed(self)
         connection = self._upgrade()
         connection.address, connection.descriptor = self.address, self._descriptor
         transport.set_protocol(connection)
         connection.connection_made(transport)
+        transport.resume_reading()
         connection.data_received(received)
 
     # -- refusals ------------------------------------------------------------------------------------------

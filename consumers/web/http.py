@@ -21,6 +21,7 @@ from consumers.web.client import Client
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 QUERY_FIELDS = 20
 METHODS = ("GET", "HEAD")
+PHRASES = MappingProxyType({int(each): each.phrase for each in HTTPStatus})  # an exchange's status may have none
 SECURE: Mapping[str, str] = MappingProxyType(
     {
         "Cache-Control": "no-store",
@@ -69,8 +70,8 @@ class HttpAnswer:
         """An answer of JSON."""
         return cls(status, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n", JSON)
 
-    def response(self, *, has_body: bool = True) -> Response:
-        """Return what is sent; without its body for HEAD."""
+    def response(self) -> Response:
+        """Return what is sent; the connection leaves the body out for HEAD."""
         headers = Headers(
             {
                 "Date": email.utils.formatdate(usegmt=True),
@@ -81,7 +82,7 @@ class HttpAnswer:
                 **self.headers,
             }
         )
-        return Response(self.status, HTTPStatus(self.status).phrase, headers, self.body if has_body else b"")
+        return Response(self.status, PHRASES.get(self.status, ""), headers, self.body)
 
 
 Handler = Callable[[HttpRequest], HttpAnswer | Awaitable[HttpAnswer]]

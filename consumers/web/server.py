@@ -328,7 +328,7 @@ class WebServer(BaseConsumer):
             answer = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed here; the log says why.")
         if len(answer.body) > LARGE_BYTES and self._unsent_bytes() + len(answer.body) > UNSENT_MOST_BYTES:
             answer = refuse(HTTPStatus.SERVICE_UNAVAILABLE, UNREAD)
-        return answer.response(has_body=request.method != "HEAD")
+        return answer.response()
 
     def _unsent_bytes(self) -> int:
         """What clients have not taken of their answers yet, beside what the kernel holds."""
