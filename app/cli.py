@@ -20,6 +20,7 @@ from app.entries import Subscribe
 from app.exits import Exit
 from app.first_light import log_plan
 from app.options import arithmetics, rest_of
+from app.printed import printing
 from app.process import exit_with_settings_error, prepare, run_service
 from app.relay import OutputRelay
 from app.signals import stop_on_signals
@@ -47,14 +48,28 @@ Exit codes: 0 asked to stop, 2 wrong settings, 3 an output or the list of symbol
 
 
 def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> int:
-    """Run the command of the command line; returns the exit code. SystemExit after --help, 2 for a wrong argument."""
-    asked = parser().parse_args(list(arguments))
-    if asked.env_file:
-        os.environ[ENV_FILE] = asked.env_file
+    """Run the command of the command line; returns the exit code. SystemExit after --help, 2 for a wrong argument.
+
+    OUTPUT_UNREACHABLE where what it prints cannot be written, and nothing else is wrong.
+    """
+    asked = argparse.Namespace()
+
+    def run_command() -> int | None:
+        parser().parse_args(list(arguments), asked)
+        if asked.env_file:
+            os.environ[ENV_FILE] = asked.env_file
+        return _print(asked, streams, subscribe)
+
+    code = printing(run_command)
+    if code is not None:
+        return code
+    return relay() if asked.command == "relay" else run(streams, subscribe)
+
+
+def _print(asked: argparse.Namespace, streams: Streams, subscribe: Subscribe) -> int | None:
+    """Run a command that prints something and ends; returns the exit code, None where another one is asked for."""
     if asked.command == "audit":
         return audit(asked)
-    if asked.command == "relay":
-        return relay()
     if asked.command == "alert-test":
         return alert_test()
     if asked.command == "watch":
@@ -65,9 +80,9 @@ def main(arguments: Sequence[str], streams: Streams, subscribe: Subscribe) -> in
         from app.doctor.command import doctor  # late: collecting does without
 
         return doctor(streams, subscribe, sys.stdout, as_json=asked.json)
-    if asked.dry_run or asked.check_config:
+    if asked.command != "relay" and (asked.dry_run or asked.check_config):
         return dry_run(streams, subscribe, is_offline=asked.check_config)
-    return run(streams, subscribe)
+    return None
 
 
 def run(streams: Streams, subscribe: Subscribe, settings: Settings | None = None) -> int:
@@ -108,14 +123,7 @@ def schema(output: TextIO, settings: Settings | None = None) -> int:
         check_settings(settings, VENUES[settings.exchange])
     except ValueError as error:
         return exit_with_settings_error(error)
-    try:
-        output.write(json.dumps(document(settings), indent=2) + "\n")
-        output.flush()
-    except BrokenPipeError:  # `schema | head`
-        return int(Exit.ASKED)
-    except OSError as error:
-        sys.stderr.write(f"The schema is not written whole: {error.strerror}.\n")
-        return int(Exit.OUTPUT_UNREACHABLE)
+    output.write(json.dumps(document(settings), indent=2) + "\n")
     return int(Exit.ASKED)
 
 

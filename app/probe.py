@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import Callable
 
+from app.printed import printing
 from conf.settings import Settings, load_settings
 
 LIMIT_S = 5.0
@@ -47,4 +48,4 @@ def ask(settings: Settings, path: str) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(printing(main))

@@ -21,6 +21,7 @@ STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # descrip
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_LIMIT_S = 1.0  # after the stop: for a user's exit handlers, and threads that the interpreter waits for
 WRONG_EXIT = 2  # app.exits.Exit.SETTINGS, which needs an import
+UNWRITTEN_EXIT = 3  # app.exits.Exit.OUTPUT_UNREACHABLE
 SIGNAL_EXIT = 128  # and the signal's number: how a shell names a program that a signal ended
 
 
@@ -90,8 +91,11 @@ def leave(code: int) -> NoReturn:
     try:
         if not getattr(sys.stdout, "closed", True):  # none, or one that the program closed, has nothing to lose
             sys.stdout.flush()  # here it may hang: at the interpreter's end it would be a fatal error
-    except OSError:  # the reader is gone
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whose reader wanted no more
+            sys.stderr.write(f"What was printed last is not written: {error.strerror}.\n")
+            code = code or UNWRITTEN_EXIT
     sys.exit(code)
 
 

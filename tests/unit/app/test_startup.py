@@ -125,6 +125,15 @@ def test_a_reader_that_has_gone_changes_no_code():
     assert (done.returncode, done.stderr) == (3, b"")
 
 
+@pytest.mark.parametrize(("code", "left"), [(0, 3), (5, 5)])
+def test_what_is_not_written_at_the_end_is_a_failure(code, left):
+    """The last lines of a file on a full disk; why the program failed otherwise is more to the point."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = ended(f"{SLEEP}print('x')\nleave({code})", ">/dev/full", env=env)
+    assert done.returncode == left
+    assert done.stderr == "What was printed last is not written: No space left on device.\n"
+
+
 @pytest.mark.parametrize("closing", ["sys.stdout.close()", "sys.stdout = None", "os.close(1)"])
 def test_a_stdout_that_the_program_closed_changes_no_code(closing):
     """Nothing is left to be written, and nothing to be logged."""

@@ -1,6 +1,5 @@
 """The AsyncAPI document, by the settings."""
 
-import errno
 import io
 import json
 
@@ -101,25 +100,6 @@ def test_every_reference_of_the_document_of_an_exchange_leads_somewhere(exchange
         value = found
         for part in reference.removeprefix("#/").split("/"):
             value = value[part]
-
-
-class Full(io.StringIO):
-    """A file on a disk that has no room, or whose reader is gone."""
-
-    error = OSError(errno.ENOSPC, "No space left on device")
-
-    def flush(self):
-        """Refuse."""
-        raise self.error
-
-
-def test_a_full_disk_is_said_in_a_sentence(capsys):
-    """A file that ends in the middle must not pass for one; who reads the first line alone has what it wants."""
-    full = Full()
-    assert schema(full) == Exit.OUTPUT_UNREACHABLE
-    assert "not written whole: No space left" in capsys.readouterr().err
-    full.error = BrokenPipeError()
-    assert schema(full) == Exit.ASKED
 
 
 def test_the_command_prints_json_or_what_is_wrong_with_the_settings(capsys):
