@@ -50,7 +50,7 @@ def test_a_refusal_of_head_has_no_body_that_would_be_read_as_the_next_answer(kep
 
 
 def test_a_login_that_head_lacks_has_no_body(serve):
-    port = serve(host="0.0.0.0", serves_envelopes=False, routes=ExchangeApi(Api()).routes()).consumer.port  # noqa: S104
+    port = serve(host="0.0.0.0", serves_envelopes=False, routes=ExchangeApi(Api()).routes()).consumer.port
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         assert ask(connection, "HEAD", "/v5/a") == (401, b"")
