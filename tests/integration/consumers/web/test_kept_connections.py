@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -23,7 +24,8 @@ class Api:
     def refused(self, status, reason):
         return ApiAnswer(reason.encode(), "store", status)
 
-    unavailable = None
+    def unavailable(self, reason):
+        return ApiAnswer(reason.encode(), "store", 503)
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_requests_are_not_read_faster_than_they_are_answered():
     """One that sends a thousand before the first answer would have all it sends kept in memory."""
 
     async def flood():
-        connection, transport = ClientConnection(Server(), lambda _: False, lambda: None), Transport()
+        connection, transport = ClientConnection(Server(), lambda _: False, MagicMock()), Transport()
         connection.connection_made(transport)
         request = b"GET / HTTP/1.1\r\n\r\n"
         count = connections.HEAD_BYTES // len(request) * 2
