@@ -3,6 +3,7 @@
 Any thread, before anything is published.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def rename_old_files(path: Path) -> None:
         else:
             sentence = f"The file {file} is not needed any more, for the store has what it had; it now ends in {READ}."
             log.info("checkpoint_file_renamed", sentence=sentence, path=str(file))
+            with contextlib.suppress(OSError):
+                path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
 def newest_of(klines: Iterable[tuple[str, Kline]]) -> MarketKlines:
