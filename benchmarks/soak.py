@@ -62,7 +62,6 @@ class Soak:
             self._connections = Connections(timeline, market, doubles=exchange.has_ids)
             self._rest = Rest(timeline, market, exchange.steps_ms)
         self._redis = Redis(timeline, exchange.market, self.judge.take, folder)
-        self.judge.unnoted = self._redis.lost_notes
         self._error_ms = clock_error_ms
         self._run: CollectorRun | None = None
         self._naive: NaiveAggregator
@@ -224,7 +223,7 @@ def table(run: Soak) -> str:
 
 NUMBERED = ("at once", "ids", "trades", "candle", "late", "restart", "incomplete")
 REASONS = (NO_PROCESS, START, KILLED, LEFT)  # of what is incomplete
-APART = ("unnoted", "unnoticed", "wrong, said complete")
+APART = ("unnoticed", "wrong, said complete")
 
 
 def numbered_table(run: Soak) -> str:

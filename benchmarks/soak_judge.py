@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 from benchmarks.naive import Bucket
@@ -47,9 +47,6 @@ class Judge:
         self.unnoticed: Sequence[
             tuple[str, int, int]
         ] = ()  # symbol, begin, end: holes at whose kill none had shown them
-        self.unnoted: Collection[
-            tuple[str, int, int, int]
-        ] = ()  # symbol, interval, start, revision: sent right before a kill, and not noted
         self.lives: list[list[int]] = []  # begin, and end where it was killed, of each process
         self._windows: dict[tuple[str, int], dict[int, Window]] = defaultdict(dict)
         self._newest: dict[tuple[str, int], int] = {}
@@ -150,8 +147,6 @@ class Judge:
         elif kline.complete and not is_true:
             figures["wrong, said complete"] += 1
             self.violate("complete and wrong", (kline, truth))
-        elif not kline.complete and (kline.symbol, kline.interval, kline.timestamp, kline.revision) in self.unnoted:
-            figures["unnoted"] += 1
         elif not kline.complete and kline.interval >= MINUTE_MS:
             self.violate("incomplete at the end", (kline, truth))
 

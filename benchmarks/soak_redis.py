@@ -34,7 +34,6 @@ class Redis:
         self._waiting: deque[Kline] = deque()
         self._unstored: list[Kline] = []
         self._unnoted: list[Kline] = []
-        self.lost_notes: set[tuple[str, int, int, int]] = set()  # symbol, interval, start, revision
         self._hash: Known = {}
         self._up_at = 0
         self._store: StoreConsumer | None = None
@@ -51,7 +50,7 @@ class Redis:
         known = dict(earlier.marks)
         known |= {key: last for key, last in self._hash.items() if last > known.get(key, NOTHING)}
         self.dies_after = None
-        self._store = store = StoreConsumer(StoreOptions(self._path))
+        self._store = store = StoreConsumer(StoreOptions(self._path, retry_s=0.0))
         store.setup()
         self._checkpoint = KlineCheckpoint(CheckpointOptions("soak"), lambda envelope: store.deliver([envelope]))
         self._checkpoint.restore(known, earlier.marks)
@@ -81,7 +80,6 @@ class Redis:
         """Kill the collector: waiting klines are lost, and perhaps the record of the last ones sent."""
         self._waiting.clear()
         if self._timeline.chance(UNNOTED_SHARE):
-            self.lost_notes |= {(k.symbol, k.interval, k.timestamp, k.revision) for k in self._unnoted}
             self._unnoted.clear()
             self._unstored.clear()
         self._write()
