@@ -117,6 +117,10 @@ class SharedUpstream:
             reply, is_good = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: client.pass_on(request.path, request.query, budget=budget, weight=weight)
             )
+        except (asyncio.CancelledError, RuntimeError):
+            if self._is_stopped:  # it waited for a thread of the pool, or came too late for it
+                raise HistoryError("the collector is stopping") from None
+            raise
         finally:
             bucket.answered(ticket, sent_s, time.monotonic())
         answer = ApiAnswer(reply.body, "exchange", reply.status)

@@ -7,7 +7,7 @@ candles, as those that the collector itself takes from there: `source` exchange,
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,13 @@ from model.records import Kline
 
 ROWS_MOST = 1_000  # of an answer: 230 kB
 SERIES_MOST = 20_000
+SERIES_AT_ONCE = 500  # 1 ms
 JOURNAL_MOST = 1_000
 READS_AT_ONCE = 4  # of the store
 FILL_LIMIT_S = 15.0  # for the exchange's answer
 BARREN_MS, BARREN_MOST = 10_000, 10_000  # how long, and of how many series, that an exchange has nothing is remembered
 SHOWN_MOST = 20  # names that an error has
+COMPARED_MOST = 100  # names that a wrong one is compared with, which takes 0.1 ms each
 LONGEST_MS = 1 << 53
 WITHOUT_STORE = "No klines are kept here: switch the store on with KLINE_STORE=true (and ENABLE_KLINES_STREAM)."
 TOO_SLOW = f"The exchange did not answer within {FILL_LIMIT_S:g} s."
@@ -109,16 +111,19 @@ class DataApi:
 
     async def _series(self, _: HttpRequest) -> HttpAnswer:
         series = await self._read(lambda store: store.series())
-        rows = [
-            {
-                "market": each.market,
-                "symbol": each.symbol,
-                "interval": step_name(each.step_ms),
-                "first": each.first_ms,
-                "last": each.last_ms,
-            }
-            for each in series[:SERIES_MOST]
-        ]
+        rows: list[dict[str, Any]] = []
+        for begin in range(0, min(len(series), SERIES_MOST), SERIES_AT_ONCE):
+            await asyncio.sleep(0)  # between some milliseconds of work: others need the loop, and the GIL
+            rows += [
+                {
+                    "market": each.market,
+                    "symbol": each.symbol,
+                    "interval": step_name(each.step_ms),
+                    "first": each.first_ms,
+                    "last": each.last_ms,
+                }
+                for each in series[begin : begin + SERIES_AT_ONCE]
+            ]
         return _json({"exchange": self._options.exchange, "data": rows, "total": len(series)})
 
     async def _journal(self, request: HttpRequest) -> HttpAnswer:
@@ -136,8 +141,8 @@ class DataApi:
         series = span.market, span.symbol, span.interval.step_ms
         first_ms = await self._read(lambda store: store.first_ms(*series))
         if first_ms is None and not is_collected:
-            near = difflib.get_close_matches(span.symbol.upper(), symbols, SHOWN_MOST) or symbols[:SHOWN_MOST]
-            raise RefusedError(404, f"{span.symbol[:40]} is not collected in {span.market}.", symbols=list(near))
+            near = _nearest(span.symbol.upper(), symbols)
+            raise RefusedError(404, f"{span.symbol[:40]} is not collected in {span.market}.", symbols=near)
         span, until_ms = self._bounded(span, first_ms, is_filled=is_filled)
         bounds = span.start_ms, span.end_ms, span.limit
         rows = await self._read(lambda store: store.rows(*series, _form(span), *bounds))
@@ -247,6 +252,16 @@ def _check(markets: Markets, market: str, interval: Interval) -> None:
         made = ", ".join(names) or "none"
         text = f"No klines of {interval.name} are made in {market}, but of {made}: KLINE_INTERVALS."
         raise RefusedError(404, text, intervals=names)
+
+
+def _nearest(symbol: str, symbols: Sequence[str]) -> list[str]:
+    """Return names that are like a wrong one; of many only those that begin like it are compared."""
+    alike = symbols
+    for length in range(1, len(symbol) + 1):
+        if len(alike) <= COMPARED_MOST or not (some := [each for each in alike if each.startswith(symbol[:length])]):
+            break
+        alike = some
+    return difflib.get_close_matches(symbol, alike[:COMPARED_MOST], SHOWN_MOST) or list(symbols[:SHOWN_MOST])
 
 
 def _form(span: Span) -> list[str]:

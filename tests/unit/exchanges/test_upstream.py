@@ -7,7 +7,7 @@ import pytest
 
 from exchanges.rest_client import Budget
 from exchanges.transport import Answer
-from exchanges.upstream import Passage, SharedUpstream
+from exchanges.upstream import THREADS, Passage, SharedUpstream
 from model.market_api import FOR_EVER, ApiRequest
 from model.ports import HistoryError
 
@@ -157,3 +157,21 @@ def test_more_than_the_share_allows_fail_at_once():
 def test_what_cannot_be_asked_is_an_error_for_all_that_asked(path):
     upstream = upstream_of(Site(HistoryError("banned")))
     assert all(isinstance(answer, HistoryError) for answer in ask(upstream, ApiRequest(path), ApiRequest(path)))
+
+
+def test_what_waits_for_a_thread_at_the_end_fails_with_a_sentence():
+    """Cancelled, it would end the task of its client's connection, which got no answer."""
+    free = threading.Event()
+    upstream = upstream_of(Site(free=free))
+
+    async def stopped():
+        asked = [asyncio.ensure_future(upstream.fetch(ApiRequest(f"/p{number}"))) for number in range(THREADS + 2)]
+        while upstream.sent < len(asked):
+            await asyncio.sleep(0.01)
+        upstream.stop()
+        free.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    failed = [each for each in asyncio.run(stopped()) if isinstance(each, BaseException)]
+    assert [type(each) for each in failed] == [HistoryError] * 2
+    assert "stopping" in str(failed[0])

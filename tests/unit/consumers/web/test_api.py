@@ -1,19 +1,24 @@
 """The collector's own HTTP API, without a socket: what is answered, refused, and taken from the exchange."""
 
 import asyncio
+import difflib
 import inspect
 import json
+from collections import Counter
 from decimal import Decimal
 from types import MappingProxyType
 
 import pytest
 
+from consumers.web import api as web_api
 from consumers.web.api import ROWS_MOST, ApiOptions, DataApi
+from consumers.web.api import _nearest as nearest
 from consumers.web.http import HttpRequest, route_of
 from consumers.web.live.history import Past
 from consumers.web.live.options import PageMarket
 from model.envelope import Envelope
 from model.intervals import parse_interval
+from model.ports import StoredSeries
 from model.records import Candle, Kline
 from tests.support.schema import check_answer
 from tests.support.store import MemoryStore
@@ -43,6 +48,7 @@ class Api:
         self.store: MemoryStore | None = MemoryStore()
         self.past = Past()
         self.reads = 0
+        self.turns = 0
         self._api = DataApi(ApiOptions("bybit", "1", lambda: MARKETS, lambda: self.store, self._read, lambda: NOW_MS))
 
     def _read(self, *_series) -> Past:
@@ -56,13 +62,22 @@ class Api:
 
         async def ask():
             assert route is not None
+            turns = asyncio.ensure_future(self._count_turns())
             answer = route.handler(request)
-            return await answer if inspect.isawaitable(answer) else answer
+            answer = await answer if inspect.isawaitable(answer) else answer
+            turns.cancel()
+            return answer
 
         answer = asyncio.run(ask())
         assert answer.content_type == "application/json"
         check_answer(path, answer.status, answer.body)
         return answer.status, json.loads(answer.body, parse_float=str)
+
+    async def _count_turns(self):
+        """Count how often another task had its turn."""
+        while True:
+            await asyncio.sleep(0)
+            self.turns += 1
 
     def stop(self) -> None:
         self._api.stop()
@@ -164,6 +179,28 @@ def test_a_wrong_request_is_answered_with_a_sentence(api, query, status, text):
 
 def test_an_unknown_symbol_is_answered_with_the_nearest(api):
     assert api.get("/api/klines", symbol="btcusd")[1]["symbols"][0] == "BTCUSDT"
+
+
+def test_a_wrong_symbol_among_thousands_is_compared_with_those_that_begin_like_it(monkeypatch):
+    """3,500 options take the event loop 0.4 s, and the reader of the streams the GIL."""
+    names = [f"BTC-{day}DEC26-{strike}-{side}" for day in range(1, 30) for strike in range(1000, 1060) for side in "CP"]
+    compared = []
+    matches = difflib.get_close_matches
+    monkeypatch.setattr(
+        difflib, "get_close_matches", lambda word, names, n: compared.append(names) or matches(word, names, n)
+    )
+    assert "BTC-7DEC26-1007-C" in nearest("BTC-7DEC26-1007-X", names)
+    assert nearest("WRONG", names) == names[:20]
+    assert max(map(len, compared)) <= 100
+
+
+def test_thousands_of_series_leave_the_loop_to_others(api, monkeypatch):
+    """Twenty milliseconds in one go would be every client's, and every stream's."""
+    in_one_go: Counter[int] = Counter()
+    monkeypatch.setattr(web_api, "step_name", lambda _: in_one_go.update([api.turns]) or "1m")
+    monkeypatch.setattr(api.store, "series", lambda: [StoredSeries("linear", "S", MINUTE_MS, 0, 0)] * 5_000)
+    assert len(api.get("/api/series")[1]["data"]) == 5_000
+    assert max(in_one_go.values()) <= 500
 
 
 def test_what_was_collected_once_is_answered_still(api):
