@@ -82,9 +82,15 @@ class StoreConsumer(BaseConsumer):
         """Write a batch, and what waits before it."""
         for envelope in envelopes:
             if envelope.data_type in STORED:
-                for entry in entries_of(envelope):
-                    self._waiting.append(entry)
-                    self._waiting_bytes += entry.size
+                try:
+                    entries = entries_of(envelope)
+                except (TypeError, ValueError) as error:  # no text, as what an error says of a file's name may be
+                    self._refused += len(envelope.data)
+                    sample = repr(envelope.data[:1])[:SAMPLE]
+                    self._logger.error("store_record_refused", error=ascii(error), sample=ascii(sample))
+                    continue
+                self._waiting.extend(entries)
+                self._waiting_bytes += sum(entry.size for entry in entries)
         self._flush()
 
     def tick(self) -> None:

@@ -134,6 +134,15 @@ def test_a_record_that_cannot_be_written_costs_itself_alone(store):
     assert store.trouble is None
 
 
+def test_a_record_that_is_no_text_costs_its_neighbours_nothing(store):
+    """An error that has a file's odd name would take klines of the same batch with it."""
+    with capture_logs() as logs:
+        store.deliver([envelope(kline()), event(error="\udce4.csv"), envelope(kline(1)), event()])
+    assert store.reader.klines(*BTC) == [kline(), kline(1)]
+    assert len(journal(store.reader._path)) == 1
+    assert (store.counters()["records_refused"], [each["event"] for each in logs]) == (1, ["store_record_refused"])
+
+
 def test_what_was_written_is_there_after_a_restart(open_store, path):
     """And goes on growing, with the same series."""
     first = open_store()
