@@ -13,6 +13,7 @@ import pytest
 from consumers.web import api as web_api
 from consumers.web.api import ROWS_MOST, ApiOptions, DataApi
 from consumers.web.api import _nearest as nearest
+from consumers.web.connection import ANSWERED_S
 from consumers.web.http import HttpRequest, route_of
 from consumers.web.live.history import Past
 from consumers.web.live.options import PageMarket
@@ -148,6 +149,11 @@ def test_an_exchange_that_has_no_such_candles_is_not_asked_for_them_by_every_req
     answers = [api.get("/api/klines", symbol="BTCUSDT", fill="exchange")[1] for _ in range(3)]
 
     assert ([answer["note"] for answer in answers], api.reads) == (["The exchange has none."] * 3, 1)
+
+
+def test_a_slow_exchange_is_told_before_the_connection_ends():
+    """A connection without an answer is ended, and its client would not learn why."""
+    assert web_api.FILL_LIMIT_S + 1 < ANSWERED_S
 
 
 def test_the_exchange_is_not_asked_where_nothing_is_missing(api):
