@@ -83,8 +83,10 @@ class ClientConnection(asyncio.Protocol):
         self._end_after(ANSWERED_S)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Forget it. An answer that is being made is made to its end."""
+        """Forget it, and end the answer that is being made: those of clients that have left would pile up."""
         self._stop_timer()
+        if self._task:
+            self._task.cancel()
         self._transport = None
         self._server.closed(self)
         if not self.lost.done():

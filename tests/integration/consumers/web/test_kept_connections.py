@@ -2,6 +2,8 @@
 
 import asyncio
 import http.client
+import socket
+import threading
 from unittest.mock import MagicMock
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from consumers.web import connection as connections
 from consumers.web.connection import ClientConnection
 from consumers.web.exchange_api import ExchangeApi
-from consumers.web.http import HttpAnswer
+from consumers.web.http import HttpAnswer, Route
 from model.market_api import ApiAnswer
 
 
@@ -63,6 +65,24 @@ def test_a_login_that_head_lacks_has_no_body(serve):
 
 def test_a_status_that_has_no_name_is_passed_on(kept):
     assert ask(kept, "GET", "/v5/a") == (499, b"{}")
+
+
+def test_a_request_whose_client_has_left_is_ended(serve):
+    """Thousands of them, each waiting for its exchange, would be kept in memory."""
+    asked, ended = threading.Event(), threading.Event()
+
+    async def wait(_request):
+        asked.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    port = serve(serves_envelopes=False, routes={"/wait": Route(wait)}).consumer.port
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        assert asked.wait(5)
+    assert ended.wait(5)
 
 
 class Transport(asyncio.Transport):
