@@ -10,6 +10,7 @@ import pytest
 from feed.live import KEPT, LiveKlines, Series
 from feed.records import FeedError, Interval, Kline, UnreachableError
 from feed.sources import SourceLostError
+from tests.support.waiting import wait_until
 
 SECOND = 1_000
 FIRST_MS = 1_795_000_000_000
@@ -169,11 +170,16 @@ def test_an_outage_of_the_store_is_made_up_for_when_it_is_back(collector):
         collector.publish(kline(5))
         assert starts(take(live, 1)) == [5]
         assert live.holes == {"BTCUSDT": [(FIRST_MS + 3 * SECOND, FIRST_MS + 5 * SECOND)]}
+        collector.answers, begun = True, len(collector.reads)
+
+        def is_asked_for_the_exchanges() -> bool:  # where the collector has none
+            live.next(0.05)
+            return any(is_filled for _, _, is_filled in collector.reads[begun:])
+
+        wait_until(is_asked_for_the_exchanges)
         collector.store(kline(3), kline(4))
-        collector.answers = True
         assert starts(take(live, 2)) == [3, 4]
         assert live.holes == {}
-        assert collector.reads[-1][2]  # the exchange's, where the collector has none
 
 
 def test_a_mistake_of_the_users_is_told_at_once(collector):
