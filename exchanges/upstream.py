@@ -21,7 +21,7 @@ WAITING_MOST = 500  # different requests that wait or are on their way
 WAIT_S = 6.0  # a request that would wait longer for its share fails at once: its client gives up after ten, as a rule
 KEPT_BYTES = 32 * 1024 * 1024  # of answers; the largest, all instruments of a market, have one or two MB
 REFUSED_S = 5.0  # how long a refusal is kept: a client that repeats a wrong request is answered here
-ENTRY_BYTES = 500  # of an answer beside its body
+ENTRY_BYTES = 500  # of an answer beside its body and its query
 
 Key = tuple[str, tuple[tuple[str, str], ...], int]
 
@@ -140,7 +140,7 @@ class SharedUpstream:
         return answer
 
     def _keep(self, key: Key, answer: ApiAnswer, keep_s: float) -> None:
-        size = len(answer.body) + ENTRY_BYTES
+        size = _size(key, answer)
         if keep_s <= 0 or size > self._kept_bytes:
             return
         if key in self._kept:
@@ -151,4 +151,9 @@ class SharedUpstream:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: Key) -> None:
-        self._bytes -= len(self._kept.pop(key)[1].body) + ENTRY_BYTES
+        self._bytes -= _size(key, self._kept.pop(key)[1])
+
+
+def _size(key: Key, answer: ApiAnswer) -> int:
+    """The bytes of an entry, about: a refusal is shorter than the query that it is of may be."""
+    return len(answer.body) + ENTRY_BYTES + sum(len(name) + len(value) for name, value in key[1])

@@ -144,6 +144,14 @@ def test_what_is_kept_is_bounded_by_its_bytes():
     assert [params["n"] for _, params, *_ in site.asked] == ["1", "2", "3", "4", "2"]
 
 
+def test_long_queries_count_for_what_is_kept():
+    """A short answer to a list of all symbols is kept with the list."""
+    site = Site(b"{}")
+    upstream = upstream_of(site, kept_bytes=50_000)
+    ask(upstream, *(ApiRequest("/p", {"symbols": f"{number}" * 7_000}) for number in range(10)), keep_s=FOR_EVER)
+    assert sum(len(value) for _, query, _ in upstream._kept for _, value in query) <= 50_000
+
+
 def test_more_than_the_share_allows_fail_at_once():
     """The collector's own reads keep the rest of the limit; a client is not left waiting until it gives up."""
     upstream = upstream_of(Site(), share=Budget(2, 60.0, "clients"), wait_s=1.0)
