@@ -51,7 +51,7 @@ def leave_no_trace(monkeypatch):
 
 
 @pytest.fixture
-def collect(make_collector):
+def collect(make_collector, tmp_path):
     """Build a collector from settings by name, beside the entries given; not started, and this thread is a stream's.
 
     `run` is what its feeds do in the place of a connection.
@@ -59,9 +59,8 @@ def collect(make_collector):
 
     def build(*own, run=idle, **environ):
         streams = list(own)
-        collector = make_collector(
-            settings_of(**{"ENABLED_CONSUMERS": "redis", "ENABLE_WEB": "false", **environ}), streams, None, feed_of(run)
-        )
+        plain = {"ENABLED_CONSUMERS": "redis", "ENABLE_WEB": "false", "KLINE_STORE_PATH": tmp_path / "store"}
+        collector = make_collector(settings_of(**plain | environ), streams, None, feed_of(run))
         set_current(StreamContext("test", collector=collector))
         return collector, streams
 

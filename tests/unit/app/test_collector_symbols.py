@@ -32,7 +32,8 @@ NAMES = [f"S{number}USDT" for number in range(40)]
 
 
 def settings(**environ):
-    return settings_of(**{"REDIS_EMBEDDED": "never", "ENABLE_WEB": "false", "RAW_STREAMS": "trades", **environ})
+    plain = {"REDIS_EMBEDDED": "never", "ENABLE_WEB": "false", "RAW_STREAMS": "trades", "KLINE_STORE": "false"}
+    return settings_of(**plain | environ)
 
 
 def dry_run(settings):
