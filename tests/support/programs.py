@@ -27,7 +27,7 @@ def program(*names: str, is_required: bool = True) -> str:
 def node_packages() -> Path:
     """Return the folder with packages of npm that package.json beside it names; where it is absent, as `program`."""
     if not NODE_PACKAGES.is_dir():
-        missing("the packages of npm are not installed: npm ci --ignore-scripts --prefix tests/support/node")
+        missing("the packages of npm are not installed: cd tests/support/node && npm ci --ignore-scripts")
     return NODE_PACKAGES
 
 
