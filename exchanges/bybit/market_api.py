@@ -42,7 +42,7 @@ KEPT_S: Mapping[str, float] = MappingProxyType(
         "instruments-info": 60.0,
         "tickers": 0.5,
         "orderbook": 0.2,
-        "recent-trade": 0.3,
+        "recent-trade": 1.0,  # as often as one bot that polls it
         "funding/history": 10.0,
         "open-interest": 10.0,
         "account-ratio": 10.0,
