@@ -18,7 +18,6 @@ from conf.names import CERTIFICATES, PROXIES
 from model.context import set_current
 
 ROOT = Path(__file__).resolve().parent.parent
-STORE = ROOT / "output" / "store"
 SHARED_DATA = ROOT.parent / "shared" / "data"
 FIRST_PORT, PORTS_PER_WORKER, WORKERS_MOST = 20_000, 1_000, 12  # below 32768, where those of connections begin
 _port_numbers = itertools.count(os.getpid())  # not the same in two runs at a time
@@ -49,14 +48,6 @@ def no_leaked_threads() -> Iterator[None]:
     while _leaked(before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not _leaked(before), f"threads still running: {_leaked(before)}"
-
-
-@pytest.fixture(autouse=True)
-def no_store_in_the_checkout() -> Iterator[None]:
-    """Fail a test whose collector stores klines here: tests that run side by side would share the file."""
-    is_here = STORE.exists()  # a user's own
-    yield
-    assert is_here or not STORE.exists(), "KLINE_STORE_PATH is to be a folder of the test's own"
 
 
 @pytest.fixture(autouse=True)

@@ -155,7 +155,7 @@ def test_two_shards_share_the_market_without_overlap_or_hole(tmp_path, valkey, s
         names = [row["symbol"] for row in sim.get("/v5/market/tickers", category="linear").json()["result"]["list"]]
         save(coins, *names[:8])
         settings |= {"BYBIT_WS_URL": sim.ws_url("linear"), "BYBIT_REST_URL": sim.rest_url, "COINS_FILE": coins}
-        settings |= {"RAW_STREAMS": "trades", "REDIS_BACKLOG_PATH": tmp_path / "backlog", "REDIS_EMBEDDED": "never"}
+        settings |= {"RAW_STREAMS": "trades", "KLINE_STORE_PATH": tmp_path / "store", "REDIS_EMBEDDED": "never"}
         with (
             CollectorProcess(tmp_path, SHARD="1/2", **settings) as first,
             CollectorProcess(tmp_path, SHARD="2/2", **settings) as second,
@@ -170,7 +170,7 @@ def test_two_shards_share_the_market_without_overlap_or_hole(tmp_path, valkey, s
 
     assert len(keys) == len(set(keys))
     assert (compared > 20, wrong) == (True, [])
-    assert {path.name for path in (tmp_path / "backlog").glob("*.published.json")} == {
-        "bybit_linear_shard1of2.published.json",
-        "bybit_linear_shard2of2.published.json",
+    assert {path.name for path in (tmp_path / "store").glob("bybit*")} == {
+        "bybit_linear_shard1of2.sqlite",
+        "bybit_linear_shard2of2.sqlite",
     }

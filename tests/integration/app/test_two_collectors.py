@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def trade_id(payload: bytes) -> str:
     return str(json.loads(payload)["data"][0]["i"])
 
 
-def collector_of(market: str, port: int, simulator: SimulatorProcess) -> Collector:
+def collector_of(market: str, port: int, simulator: SimulatorProcess, folder: Path) -> Collector:
     settings = load_settings(
         {
             "CHANNEL_TYPE": market,
@@ -45,6 +46,7 @@ def collector_of(market: str, port: int, simulator: SimulatorProcess) -> Collect
             "ENABLE_TICKER_STREAM": "true",
             "STORAGE_ENABLED": "true",
             "REDIS_EMBEDDED": "never",
+            "KLINE_STORE_PATH": str(folder),
             "REDIS_PORT": str(port),
             "REDIS_DB": str(DATABASES[market]),
             "BYBIT_WS_URL": simulator.ws_url(market),
@@ -67,14 +69,14 @@ def stored(port: int, market: str) -> dict[str, list[str]]:
 
 
 def test_two_collectors_in_one_process_do_not_meet(
-    valkey: ValkeyServer, free_port: int, simulator: SimulatorProcess
+    valkey: ValkeyServer, free_port: int, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     """Payloads, klines and stored keys of each are its own market's, whatever thread handed them in."""
     with ExitStack() as stack:
         other = stack.enter_context(ValkeyServer(port=free_port))
         ports = {"linear": valkey.port, "spot": other.port}
         received = {market: stack.enter_context(Subscriber(port)) for market, port in ports.items()}
-        collectors = {market: collector_of(market, port, simulator) for market, port in ports.items()}
+        collectors = {market: collector_of(market, port, simulator, tmp_path) for market, port in ports.items()}
         for collector in collectors.values():
             assert collector.start() is None
         try:

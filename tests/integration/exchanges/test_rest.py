@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -54,9 +55,10 @@ def test_candles_equal_the_truth(sim: SimulatorProcess, market: str, symbol: str
             start_ms, end_ms = truth[0]["start"], truth[-1]["start"] + step_ms
             candles = reader.candles(symbol, step_ms, start_ms, end_ms)
             assert [c.start_ms for c in candles] == list(range(start_ms, end_ms, step_ms))
-            assert [
-                [c.start_ms, *map(str, (c.open, c.high, c.low, c.close, c.volume, c.turnover))] for c in candles
-            ] == [[t[key] for key in ("start", "open", "high", "low", "close", "volume", "turnover")] for t in truth]
+            assert [[c.start_ms, c.open, c.high, c.low, c.close, c.volume, c.turnover] for c in candles] == [
+                [Decimal(t[key]) for key in ("start", "open", "high", "low", "close", "volume", "turnover")]
+                for t in truth
+            ]
         assert len(reader.candles(symbol, MINUTE_MS, now_ms - MINUTE_MS, now_ms + 1)) >= 1  # the open one is included
 
 
@@ -267,7 +269,7 @@ def test_an_odd_row_costs_its_own_candle(sim: SimulatorProcess, column: int | No
         sim.command("rest_clear")
     truth = {t["start"]: t["close"] for t in sim.klines("BTCUSDT", MINUTE_MS, "linear", start=start_ms, end=end_ms - 1)}
     assert 1_195 <= len(candles) < 1_200
-    assert all(str(candle.close) == truth[candle.start_ms] for candle in candles)
+    assert all(candle.close == Decimal(truth[candle.start_ms]) for candle in candles)
 
 
 def test_an_odd_trade_is_a_hole_and_null_is_no_trade(sim: SimulatorProcess) -> None:
