@@ -350,12 +350,12 @@ class World:
 
 
 def newest_complete_minute(issues: Issues) -> int:
-    """Start of the newest minute that is complete, of the symbol that is furthest behind."""
-    newest: dict[str, int] = {}
+    """Start of the newest minute that is complete, of the symbol that is furthest behind; one may not have traded yet."""
+    newest = dict.fromkeys((symbol for symbol, *_ in issues), 0)
     for (symbol, step_ms, start_ms), all_of in issues.items():
         if step_ms == 60_000 and max(all_of).complete:
             newest[symbol] = max(newest.get(symbol, 0), start_ms)
-    return min(newest.values()) if len(newest) == SYMBOLS else 0
+    return min(newest.values(), default=0)
 
 
 def incomplete_minutes(issues: Issues) -> list[Key]:
