@@ -350,7 +350,7 @@ class World:
 
 
 def newest_complete_minute(issues: Issues) -> int:
-    """Start of the newest minute that is complete, of the symbol that is furthest behind; one may not have traded yet."""
+    """Start of the newest minute that is complete, of the symbol that is furthest behind; 0 before all have one."""
     newest = dict.fromkeys((symbol for symbol, *_ in issues), 0)
     for (symbol, step_ms, start_ms), all_of in issues.items():
         if step_ms == 60_000 and max(all_of).complete:
