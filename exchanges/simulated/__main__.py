@@ -146,7 +146,7 @@ def limits_of(options: Options, dialect: Dialect) -> SocketLimits:
         pong_within_s=limits.pong_within_s if idle_s is None else min(limits.pong_within_s, idle_s),
         connects=limits.connects if options.connect_limit is None else options.connect_limit,
         life_s=limits.life_s if options.lifetime_s is None else options.lifetime_s,
-        ban_s=options.ban_s,
+        ban_s=limits.ban_s if options.ban_s is None else options.ban_s,
     )
 
 

@@ -42,7 +42,7 @@ class Options:
     lifetime_s: float | None = None
     trades_kept: int = 2000
     rest_limit: int | None = None
-    ban_s: float = 600.0
+    ban_s: float | None = None
     max_buffer_mb: int = 64
     api_key: tuple[str, ...] = ()
     uid_limit: int | None = None

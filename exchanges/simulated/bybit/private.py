@@ -18,7 +18,7 @@ from .private_commands import Clock, PrivateCommands
 from .private_lists import PrivateLists
 from .private_ws import AuthFaults, PrivateStream
 from .rest_faults import BybitFaults
-from .rest_limits import IP_LIMIT, IpLimit, OrderCounts, UidLimits
+from .rest_limits import IP_BAN_S, IP_LIMIT, IpLimit, OrderCounts, UidLimits
 from .trade_ws import TradeStream
 
 
@@ -29,7 +29,8 @@ class PrivateSide:
         clock = Clock(market.now_ms)
         keys, accounts, counts = Keys(options.api_key), Accounts(), OrderCounts()
         auth_faults, faults = AuthFaults(), BybitFaults(clock.now_ms, "/v5/")
-        limits, ip = UidLimits(options.uid_limit), IpLimit(options.rest_limit or IP_LIMIT, options.ban_s)
+        ban_s = IP_BAN_S if options.ban_s is None else options.ban_s
+        limits, ip = UidLimits(options.uid_limit), IpLimit(options.rest_limit or IP_LIMIT, ban_s)
         self.stream = PrivateStream(hub, keys, auth_faults, clock.now_ms)
         self.matching = Matching(market, clock.now_ms, self.stream.push)
         desk = OrderDesk(self.matching, clock.now_ms, options.active_orders)

@@ -12,6 +12,7 @@ from ..limits import Window
 UID_WINDOW_S = 1.0
 IP_WINDOW_S = 5.0
 IP_LIMIT = 600  # requests in it
+IP_BAN_S = 600.0
 DEFAULT_PER_S = 50
 SPOT_TWICE = ("/v5/order/create", "/v5/order/cancel", "/v5/order/cancel-all", "/v5/order/pre-check")
 PER_S = {
