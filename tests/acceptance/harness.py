@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import redis
 
@@ -32,7 +32,8 @@ OURS = ("stream:bybit_klines", "stream:bybit_status")  # channels that carry no 
 class CollectorProcess:
     """`python main.py` (or another script) with settings from the environment alone; a context manager.
 
-    Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `output`.
+    Log lines are JSON on stderr, kept as dicts in `logs`; other lines are kept as they are in `output`. Each of the two
+    has a pipe of its own: in one, a log line may stand between a printed text and the end of its line.
     """
 
     def __init__(self, cwd: Path, script: Path = MAIN, /, *arguments: str, **settings: object) -> None:
@@ -47,21 +48,25 @@ class CollectorProcess:
             cwd=cwd,
             env=env,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read, name="collector-output", daemon=True)
-        self._reader.start()
+        assert self.process.stdout
+        assert self.process.stderr
+        pipes = self.process.stdout, self.process.stderr
+        self._readers = [threading.Thread(target=self._read, args=(pipe,), daemon=True) for pipe in pipes]
+        for reader in self._readers:
+            reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+    def _read(self, pipe: IO[str]) -> None:
+        for line in pipe:
             try:
                 entry = json.loads(line)
                 self.logs.append(entry if isinstance(entry, dict) else {"event": line})
             except ValueError:
                 self.output.append(line.rstrip("\n"))
             del self.logs[:-LOG_LINES_KEPT], self.output[:-LOG_LINES_KEPT]
+        pipe.close()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log lines of one event."""
@@ -82,8 +87,12 @@ class CollectorProcess:
     def wait(self, limit_s: float = LIMIT_S) -> int:
         """Wait for its end, return the exit code."""
         code = self.process.wait(limit_s)
-        self._reader.join(5.0)
+        self._join_readers()
         return code
+
+    def _join_readers(self) -> None:
+        for reader in self._readers:
+            reader.join(5.0)
 
     def newest_output(self) -> str:
         """The newest log lines and other output, for a failing test."""
@@ -110,11 +119,9 @@ class CollectorProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10.0)
-        self._reader.join(5.0)
+        self._join_readers()
         if kind is not None:
             print(f"a collector's newest output:\n{self.newest_output()}")  # noqa: T201 - shown where the test fails
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 class Subscriber:
