@@ -234,7 +234,12 @@ def test_ccxt_reads_rest_from_the_same_address(served, symbol):
 @pytest.mark.parametrize("own", SYMBOLS.values())
 def test_books_and_tickers_are_the_streams(served, own):
     """As the exchange answers at about the same time: the same fields, no more levels than asked for."""
+
+    def is_of_a_stream() -> bool:  # a book or ticker that has not come yet is asked of the exchange
+        return served.get(f"/api/v5/market/{path}", instId=own, **query).headers["X-Collector"] == "store"
+
     for path, query in (("books", {"sz": 40}), ("books", {}), ("ticker", {})):
+        wait_until(is_of_a_stream, poll_s=0.2)
         here, there = (ask(f"/api/v5/market/{path}", instId=own, **query) for ask in (served.get, served.exchanges))
         (mine,), (theirs,) = here.json()["data"], there.json()["data"]
         assert here.headers["X-Collector"] == "store"
