@@ -58,8 +58,8 @@ NOT_PROGRAMS = {"__init__", "own_consumer", "bybit_client", "bybit_client_data"}
 NOTEBOOK = """
 import sys, nbclient, nbformat
 notebook = nbclient.NotebookClient(nbformat.read(sys.argv[1], 4), timeout=60).execute()
-print(*(output.get("text") or output["data"]["text/plain"] for cell in notebook.cells if cell.cell_type == "code"
-        for output in cell.outputs))
+print(*(output.get("text") or output["data"]["text/plain"] + "\\n" for cell in notebook.cells
+        if cell.cell_type == "code" for output in cell.outputs), sep="")
 """
 
 
