@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import BENCH_PYTHON, ROOT, Child
+from benchmarks.floor_plan import plan_of
 from benchmarks.pool import KINDS
 
 STATUS_INTERVAL_S = 2  # the period of the collector's status line; a line costs it less than a millisecond
@@ -31,11 +32,18 @@ class Contender:
     kinds: tuple[str, ...] = KINDS
     is_foreign: bool = False
     """Whether it needs the packages of benchmarks/requirements.txt."""
+    floor_connections: int = 1
+    """Over how many connections the floor has its topics."""
 
     @property
     def is_collector(self) -> bool:
         """Whether it is the collector, which logs its counters."""
         return self.script in ("main.py", "benchmarks/whole_market.py")
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether it is the floor, which reads any exchange of floor_plan.MARKS."""
+        return self.script == "benchmarks/floor.py"
 
     @property
     def is_there(self) -> bool:
@@ -67,6 +75,10 @@ class Contender:
             **({"SSL_CERT_FILE": f"{certificate}.crt"} if self.is_tls else {}),
             **self.environment,
         }
+        if self.is_floor:
+            plan = folder / f"{self.key}.json"
+            plan.write_text(json.dumps(plan_of(ready["exchange"], symbols, self.floor_connections)))
+            environment |= {"FLOOR_PLAN": str(plan), "FLOOR_URL": f"{address}/v5/public/linear"}
         return Child(
             ["-P", str(ROOT / self.script)],  # not with the script's folder first, where exchanges.py is a benchmark
             folder / f"{self.key}.log",
@@ -87,6 +99,7 @@ KLINES_TLS = replace(KLINES, key="klines-tls", label="collector, klines on, TLS"
 RAW = replace(KLINES.but(ENABLE_KLINES_STREAM="false"), key="raw", label="collector, klines off")
 SCRIPT = Contender("script", "a script on pybit", "benchmarks/pybit_script.py", is_checked=False)
 FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", is_foreign=True)
+FLOOR_TLS = replace(FLOOR, key="floor-tls", label="floor, TLS", is_tls=True)
 CRYPTOFEED = Contender(
     "cryptofeed",
     "cryptofeed to Redis, no liquidations",
@@ -95,7 +108,7 @@ CRYPTOFEED = Contender(
     kinds=("trades", "orderbook", "ticker"),
     is_foreign=True,
 )
-CONTENDERS = (KLINES, KLINES_TLS, RAW, SCRIPT, CRYPTOFEED, FLOOR)
+CONTENDERS = (KLINES, KLINES_TLS, RAW, SCRIPT, CRYPTOFEED, FLOOR, FLOOR_TLS)
 
 
 def last_status(log_path: Path) -> dict[str, Any]:

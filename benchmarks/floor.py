@@ -1,21 +1,21 @@
 """The floor: what Python can do at best. A picows receive loop, PUBLISH packed by hand, no klines, no reconnect.
 
 Run with the packages of benchmarks/requirements.txt. One asyncio loop; what one round of it reads leaves in one write.
+FLOOR_PLAN names a file with what floor_plan.py gives.
 """
 
 import asyncio
 import json
 import os
+import zlib
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect  # type: ignore[import-not-found]
 
-HEADS = {
-    "publicTrade": b"stream:bybit_trades",
-    "orderbook.50": b"stream:bybit_orderbook",
-    "tickers": b"stream:bybit_ticker",
-    "allLiquidation": b"stream:bybit_liquidations",
-}
+GZIP = 31  # of zlib.decompress
+IS_DATA = slice(-22, -17)  # `"us":1700000000123000}` ends all that is to be published, and no acknowledgement
+MARK_WITHIN = 120  # bytes
 
 
 class Publisher(asyncio.Protocol):
@@ -40,34 +40,47 @@ class Publisher(asyncio.Protocol):
 
 
 class Listener(WSListener):  # type: ignore[misc]  # picows is not in the project's environment
-    """One topic of one symbol."""
+    """One connection. `marks`: by which bytes a payload's kind is found, and the head of its command."""
 
-    def __init__(self, head: str, symbol: str, publisher: Publisher) -> None:
+    def __init__(
+        self, requests: list[str], marks: list[tuple[bytes, bytes]], publisher: Publisher, *, is_gzip: bool
+    ) -> None:
         super().__init__()
-        self._topic = f"{head}.{symbol}"
-        name = HEADS[head]
-        self._prefix = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self._requests, self._marks, self._is_gzip = requests, marks, is_gzip
         self._add = publisher.add
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Subscribe."""
-        transport.send(WSMsgType.TEXT, json.dumps({"op": "subscribe", "args": [self._topic]}).encode())
+        for request in self._requests:
+            transport.send(WSMsgType.TEXT, request.encode())
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """Publish data; the acknowledgement is not."""
         payload = frame.get_payload_as_bytes()
-        if payload.startswith(b'{"topic"'):
-            self._add(b"%b%d\r\n%b\r\n" % (self._prefix, len(payload), payload))
+        if self._is_gzip:
+            payload = zlib.decompress(payload, GZIP)
+        if payload[IS_DATA] != b'"us":':
+            return
+        for mark, head in self._marks:
+            if payload.find(mark, 0, MARK_WITHIN) >= 0:
+                self._add(b"%b%d\r\n%b\r\n" % (head, len(payload), payload))
+                return
 
 
 async def main() -> None:
     """Run until killed."""
     redis = urlsplit(os.environ["REDIS_URL"])
+    plan = json.loads(Path(os.environ["FLOOR_PLAN"]).read_text())
+    marks = [
+        (mark.encode(), b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(channel), channel.encode()))
+        for mark, channel in plan["marks"]
+    ]
     loop = asyncio.get_running_loop()
     _, publisher = await loop.create_connection(Publisher, redis.hostname or "", redis.port or 6379)
-    for symbol in os.environ["SYMBOLS"].split(","):
-        for head in HEADS:
-            await ws_connect(lambda *_, h=head, s=symbol: Listener(h, s, publisher), os.environ["BYBIT_WS_URL"])
+    for requests in plan["requests"]:
+        await ws_connect(
+            lambda *_, r=requests: Listener(r, marks, publisher, is_gzip=plan["is_gzip"]), os.environ["FLOOR_URL"]
+        )
     await asyncio.Event().wait()
 
 

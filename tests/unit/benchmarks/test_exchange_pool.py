@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.exchange_pool import EXCHANGES, SHARES, Pool, render_exchange
+from benchmarks.floor_plan import MARKS, plan_of
 from benchmarks.pool import CATEGORY, Slot
 from exchanges.contract import Endpoints, TradeRules
 from exchanges.registry import VENUES
@@ -144,3 +145,19 @@ def test_requests_of_the_venue_are_answered_as_it_reads_answers(name: str) -> No
         topics, answers = answer(protocol.keep_alive.text("8").encode())
         assert not topics
         assert [type(protocol.read(text.encode())) for text in answers] == [Pong]
+
+
+def test_the_floor_subscribes_every_topic_and_finds_the_kind_of_every_payload(exchange: tuple[str, Pool]) -> None:
+    """Each topic once, however many connections it has; a payload goes to the channel of its own kind."""
+    name, pool = exchange
+    assert MARKS.keys() == EXCHANGES.keys()
+    plan = plan_of(name, pool.symbols[CATEGORY], connections=3)
+    requests = [request for each in plan["requests"] for request in each]
+    topics = [topic for request in requests for topic in EXCHANGES[name].answer(request.encode())[0]]
+    assert len(plan["requests"]) == 3
+    assert len(topics) == len(set(topics)) == pool.topics
+    assert {f"{CATEGORY}/{topic}" for topic in topics} >= {slot.topic for slot in pool.slots}
+    for slot in pool.slots:
+        begin = payload_of(sent(slot))[:120]
+        found = [channel for mark, channel in plan["marks"] if mark.encode() in begin]
+        assert found[0] == f"stream:{name}_{slot.kind}", begin
