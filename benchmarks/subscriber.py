@@ -11,7 +11,6 @@ import socket
 import struct
 import sys
 import time
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -21,6 +20,7 @@ from zlib import crc32
 
 import hiredis
 
+from benchmarks.ages import Ages
 from benchmarks.children import open_progress
 
 KLINES, TRADES = "stream:bybit_klines", "stream:bybit_trades"
@@ -45,11 +45,11 @@ class Subscriber:
         while self._confirmed < len(channels):
             self._read()
 
-    def _reset(self) -> None:
+    def _reset(self, *, is_kept: bool = False) -> None:
         self._counts: Counter[bytes] = Counter()
         self._bytes: Counter[bytes] = Counter()
         self._digest: Counter[bytes] = Counter()
-        self._ages_us = array("q")
+        self._ages = Ages(is_kept=is_kept)
         self._first_s = self._last_s = 0.0
         self._last_us = 0
         struct.pack_into("q", self._progress, 0, 0)
@@ -71,12 +71,11 @@ class Subscriber:
 
     def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
         if command["do"] == "reset":
-            self._reset()
+            self._reset(is_kept=bool(command.get("is_kept")))
         elif command["do"] == "ages":
-            ages = sorted(self._ages_us)
-            return {
-                name: ages[int(len(ages) * share)] if ages else None for name, share in (("p50", 0.5), ("p99", 0.99))
-            }
+            return self._ages.found()
+        elif command["do"] == "timeline":
+            self._ages.save(Path(command["path"]))
         elif command["do"] == "dump":
             with Path(command["path"]).open("wb") as file:
                 file.writelines(b"%d %b %b\n" % line for line in self._kept)
@@ -95,8 +94,8 @@ class Subscriber:
         now_us = time.time_ns() // 1000
         now_s = time.monotonic()
         self._reader.feed(data)
-        gets, counts, sizes, digest, age = (
-            self._reader.gets, self._counts, self._bytes, self._digest, self._ages_us.append,
+        gets, counts, sizes, digest, sent = (
+            self._reader.gets, self._counts, self._bytes, self._digest, self._ages.sent_us.append,
         )  # fmt: skip
         while (reply := gets()) is not False:
             what, channel, payload = reply
@@ -110,9 +109,10 @@ class Subscriber:
             counts[channel] += 1
             sizes[channel] += len(payload)
             digest[channel] += crc32(payload)
-            age(now_us - int(payload[STAMP]))
+            sent(int(payload[STAMP]))
             self._last_us, self._last_s = now_us, now_s
             self._first_s = self._first_s or now_s
+        self._ages.arrived(now_us)
         struct.pack_into("q", self._progress, 0, counts.total())
 
 

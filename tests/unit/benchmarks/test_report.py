@@ -1,14 +1,14 @@
 """Figures: medians over runs, ratios within one."""
 
-from benchmarks.contenders import KLINES, RAW, SCRIPT
+from benchmarks.contenders import FLOOR, KLINES, RAW, SCRIPT
 from benchmarks.harness import Sample, is_unaltered, lost_of, note_counters
-from benchmarks.path import medians, ratios, section
+from benchmarks.path import LAYOUTS, medians, ratios, section, summary
 from benchmarks.plot import Panel, bars, draw
 from benchmarks.report import spread, table
 
 
 def sample(contender: str, cpu_us: float, *, rate: int = 5_000, lost: int = 0, per_s: float = 5_000.0) -> Sample:
-    return Sample(contender, rate, 1_000, lost, True, per_s, cpu_us, 0.25, 1.0, 2.0, {"valkey": 10.0}, trades=100)
+    return Sample(contender, rate, 1_000, lost, True, per_s, cpu_us, 0.25, {"valkey": 10.0}, 100, 1.0, 1.5, 2.0, 9.0)
 
 
 def test_a_ratio_compares_contenders_of_the_same_run() -> None:
@@ -36,6 +36,16 @@ def test_a_contender_that_falls_behind_is_marked_and_a_loss_of_the_collector_fai
     assert [line.count("behind") for line in lines] == [0, 1]
     assert found.problems == []
     assert section([[sample(RAW.key, 10, lost=1)]], facts, 5).problems
+
+
+def test_the_summary_has_the_percentiles_and_the_floor_of_the_same_run_in_brackets() -> None:
+    """The table of README; without the floor nothing stands in brackets."""
+    runs = [[sample(KLINES.key, own), sample(FLOOR.key, floor)] for own, floor in ((8, 2), (9, 3), (7, 4))]
+    name = "5,000/s, 100 symbols, 4 connections"
+    ages = ("1.00 (1.00)", "1.50 (1.50)", "2.00 (2.00)", "9.00 (9.00)")
+    assert summary(LAYOUTS[0], medians(runs)) == [(name, "8.00 (3.00)", *ages)]
+    alone = medians([[sample(KLINES.key, 8)]])
+    assert summary(LAYOUTS[0], alone) == [(name, "8.00", "1.00", "1.50", "2.00", "9.00")]
 
 
 def test_the_collectors_own_counters_count() -> None:
