@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -241,7 +241,7 @@ def run(count: int, folder: Path) -> Section:
 def describe(found: Mapping[str, Sequence[Start]], imports: Sequence[tuple[str, float]]) -> tuple[str, list[str]]:
     """The tables, and which limits are not kept."""
     late_limit_ms = GRACE_MS + ON_THE_WAY_MS
-    rows = [
+    rows: list[tuple[str, Callable[[Start], float], int, str]] = [
         ("exec to the first payload on Redis, s", lambda each: each.payload_s, 2, f"{PAYLOAD_LIMIT_S:g}"),
         ("CPU until then, s", lambda each: each.cpu_s, 2, ""),
         ("first complete kline after its end, ms", lambda each: each.late_ms, 0, f"{late_limit_ms}"),
@@ -249,7 +249,7 @@ def describe(found: Mapping[str, Sequence[Start]], imports: Sequence[tuple[str, 
         ("resident memory 3 s later, MB", lambda each: each.rss_mb, 1, ""),
     ]
     cells = [
-        (title, *(spread([float(of(each)) for each in starts], digits) for starts in found.values()), limit)
+        (title, *(spread([of(each) for each in starts], digits) for starts in found.values()), limit)
         for title, of, digits, limit in rows
     ]
     phases = [

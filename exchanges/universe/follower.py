@@ -1,7 +1,7 @@
 """The choice of symbols: of names that may change, found in what the exchange lists, or of all that is listed.
 
-Thread `coins` checks four times a second; main takes the newest choice. Never chooses nothing: a choice that is not
-known or would be empty leaves the one before.
+Thread `coins` checks four times a second, and whenever the listing was read; main takes the newest choice. Never
+chooses nothing: a choice that is not known or would be empty leaves the one before.
 """
 
 import functools
@@ -208,16 +208,22 @@ class SymbolFollower:
         if limit_s is None:
             limit_s = ALL_LIMIT_S if self._rules.needs_listing else NAMES_LIMIT_S
         is_known = self._known_once if self._is_checked else self._listings.known
-        was_known = self._wait(is_known.is_set, limit_s, stop)
+        was_known = self._wait(is_known.is_set, limit_s, stop, is_known)
         self._is_announced = True
         return was_known
 
-    def _wait(self, is_done: Callable[[], bool], limit_s: float, stop: threading.Event | None) -> bool:
+    def _wait(
+        self,
+        is_done: Callable[[], bool],
+        limit_s: float,
+        stop: threading.Event | None,
+        woken_by: threading.Event | None = None,
+    ) -> bool:
         deadline_s, pause = self._clock() + limit_s, stop or self._stop
         while not is_done():
             if pause.is_set() or self._clock() >= deadline_s:
                 return False
-            pause.wait(min(WAIT_STEP_S, limit_s))
+            (woken_by or pause).wait(min(WAIT_STEP_S, limit_s))
         return True
 
     def threads(self) -> list[threading.Thread]:
@@ -334,7 +340,8 @@ class SymbolFollower:
                 self.step()
             except Exception:  # the thread's outermost: a wrong list must not end it
                 self._logger.exception("symbols_not_followed")
-            self._stop.wait(CHECK_S)
+            self._listings.news.wait(CHECK_S)  # a start waits for what is found in a new listing
+            self._listings.news.clear()
 
 
 def changes_of(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:

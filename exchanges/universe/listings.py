@@ -48,6 +48,7 @@ class Listings:
         self._outages, self._logger = outages, ThrottledLogger(log)
         self.version = 0  # how often all of `reads` were read
         self.known = threading.Event()  # set once they were
+        self.news = threading.Event()  # set at each reading, and at the end; who waits for it clears it
         self._reads, self._refresh_s, self._quote, self._reread_s = dict(reads), refresh_s, quote, reread_s
         self._events = events
         self._main = frozenset(reads)
@@ -107,6 +108,7 @@ class Listings:
         """End the thread; does not wait for an answer on its way."""
         self._stop.set()
         self._wake.set()
+        self.news.set()
         if self._thread is not None:
             self._thread.join(JOIN_S)
 
@@ -116,6 +118,7 @@ class Listings:
         if not failed & self._main:
             self.version += 1
             self.known.set()
+            self.news.set()
         return not failed
 
     def _read(self, market: str) -> bool:

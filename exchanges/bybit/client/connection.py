@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from exchanges.bybit.client.calls import Keys
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.names import Param, body_values, camel_names, query_values
-from exchanges.bybit.client.pybit_http import HTTP_URL, Keys, payload_of
 
+HTTP_URL = "https://{SUBDOMAIN}.{DOMAIN}.{TLD}"  # pybit's own; test_pybit_http_contract.py holds them equal
 RECV_WINDOW_MS = 5_000  # Bybit's default: a request may be this much older than the exchange's clock
 CONNECT_TIMEOUT_S = 3.05  # a little more than TCP's first retransmission
 READ_TIMEOUT_S = 10.0  # between two pieces of an answer
@@ -133,6 +134,8 @@ class ConnectionManager:
 
     def get_signature(self, params: Mapping[str, Param], method: str = "GET", timestamp: int | None = None) -> str:
         """Bybit's signature of `params`, as of `timestamp` (ms; now, by this machine's clock, where none is given)."""
+        from exchanges.bybit.client.pybit_http import payload_of  # late, as pybit in calls.py
+
         values = (query_values if method == "GET" else body_values)(camel_names(params))
         time_ms = self.now_ms() if timestamp is None else timestamp
         return self.keys.sign(f"{time_ms}{self.api_key}{self.recv_window}{payload_of(method, values)}")

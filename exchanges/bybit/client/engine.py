@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from exchanges.bybit.client.calls import Call
 from exchanges.bybit.client.connection import ConnectionManager, LimitMode
 from exchanges.bybit.client.errors import (
     UNCHANGED_CODES,
@@ -37,7 +38,7 @@ from exchanges.bybit.client.limits import (
     reset_ms_of,
     reset_wait_s,
 )
-from exchanges.bybit.client.pybit_http import Call, Catalogue, make_call, make_request
+from exchanges.bybit.client.pybit_http import Catalogue, make_call, make_request
 from exchanges.bybit.client.rounding import OrderRounding
 from exchanges.bybit.client.server_time import SAMPLES, ServerTime
 from exchanges.bybit.client.steps import Send, Steps, Wait

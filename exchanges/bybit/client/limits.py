@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from exchanges.buckets import Bucket, Ticket
+from exchanges.bybit.client.calls import Call
 from exchanges.bybit.client.connection import ConnectionManager
-from exchanges.bybit.client.pybit_http import Call
 from exchanges.rest_limits import RestLimiter, SiteLimits
 
 LIMIT_HEADER, LEFT_HEADER, RESET_HEADER = "X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp"

@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
+from exchanges.bybit.client.calls import Keys
 from exchanges.bybit.client.errors import code_of
-from exchanges.bybit.client.pybit_http import Keys
 from exchanges.bybit.protocol import BybitProtocol, read_message
 from exchanges.contract import Endpoints
 from model.events import EventSink

@@ -1,70 +1,19 @@
 """pybit 5.17 as the catalogue of endpoints and the signer of requests; requests are sent by transport.py.
 
-The one file of the client that leans on what is private in pybit's HTTP; held by
+With calls.py the one file of the client that leans on what is private in pybit's HTTP; held by
 tests/unit/exchanges/bybit/client/test_pybit_http_contract.py. Thread safe: nothing changes after it is made.
 """
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from pybit._http_manager import HTTP_URL, generate_signature
 from pybit.unified_trading import HTTP
 
+from exchanges.bybit.client.calls import Call, Keys, Request
 from exchanges.bybit.client.errors import RequestError
 from exchanges.bybit.client.names import Param, body_values, camel_names, query_values
-
-__all__ = ["HTTP_URL", "Call", "Catalogue", "Keys", "Request", "make_call", "make_request", "payload_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request before it is signed. `params` are Bybit's names; `file` a body that is no JSON."""
-
-    method: str
-    path: str
-    params: Mapping[str, Any]
-    is_signed: bool
-    file: tuple[bytes, str] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        """Such as "GET /v5/market/time"."""
-        return f"{self.method} {self.path}"
-
-    @property
-    def is_read(self) -> bool:
-        """Whether it changes nothing at the exchange."""
-        return self.method == "GET"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it leaves; `headers` hold the key and are never logged."""
-
-    method: str
-    path_and_query: str
-    body: bytes
-    headers: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """API key and secret; the secret is a PEM text where `rsa` is set. Neither is shown."""
-
-    api_key: str = field(default="", repr=False)
-    api_secret: str = field(default="", repr=False)
-    rsa: bool = False
-
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self.api_key and self.api_secret)
-
-    def sign(self, text: str) -> str:
-        """HMAC-SHA256 as hex, or RSA-SHA256 as base64."""
-        return str(generate_signature(self.rsa, self.api_secret, text))
 
 
 class Catalogue(HTTP):  # type: ignore[misc]  # pybit has no types

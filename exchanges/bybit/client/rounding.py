@@ -12,9 +12,10 @@ from typing import Any
 
 import structlog
 
+from exchanges.bybit.client.calls import Call
 from exchanges.bybit.client.errors import BybitError, code_of
 from exchanges.bybit.client.names import PRICES, SIZES
-from exchanges.bybit.client.pybit_http import Call, make_call
+from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.steps import Steps
 
 log = structlog.get_logger()

@@ -18,8 +18,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, overlo
 
 from typing_extensions import TypeVar
 
+from exchanges.bybit.client.calls import Request
 from exchanges.bybit.client.errors import RequestError
-from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.transport import Transport
 from exchanges.transport import Reply
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from exchanges.bybit.client.calls import Call, Keys
 from exchanges.bybit.client.dispatch import Callback, on_running_loop
 from exchanges.bybit.client.errors import (
     BadAnswerError,
@@ -28,7 +29,6 @@ from exchanges.bybit.client.errors import (
 from exchanges.bybit.client.limits import Permit, reset_ms_of, reset_wait_s
 from exchanges.bybit.client.order import has_ids
 from exchanges.bybit.client.private_stream import KEEPALIVE, AuthHandshake, auth_message
-from exchanges.bybit.client.pybit_http import Call, Keys
 from exchanges.bybit.client.results import Result, Row
 from exchanges.bybit.protocol import PING
 from model.ports import Dial, Link

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import requests
 
+from exchanges.bybit.client.calls import Request
 from exchanges.bybit.client.connection import ConnectionManager
-from exchanges.bybit.client.pybit_http import Request
 from exchanges.transport import Reply, send
 from network.http import Session
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from exchanges.bybit.client.calls import Call
 from exchanges.bybit.client.dispatch import Callback, Dispatch, Subscription, on_running_loop
 from exchanges.bybit.client.engine import CATALOGUE, Engine
 from exchanges.bybit.client.errors import AuthError, BybitError
@@ -21,7 +22,6 @@ from exchanges.bybit.client.names import Param, camel_names
 from exchanges.bybit.client.order import check_order, is_left_out, new_link_id, with_link_ids
 from exchanges.bybit.client.private_stream import PrivateFeed
 from exchanges.bybit.client.public_streams import PublicStreams
-from exchanges.bybit.client.pybit_http import Call
 from exchanges.bybit.client.steps import SyncDriver
 from exchanges.bybit.client.stream_threads import LiveSymbols, StreamThreads, dialer
 from exchanges.bybit.client.trade_socket import TradeSocket, Waiting, completion_callback, copy_outcome

@@ -6,8 +6,8 @@ import pytest
 
 from exchanges.bybit import BybitClient
 from exchanges.bybit.client import errors
+from exchanges.bybit.client.calls import Request
 from exchanges.bybit.client.errors import BybitError
-from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.transport import Transport
 from exchanges.retries import ATTEMPTS
 from exchanges.transport import Reply

@@ -16,8 +16,8 @@ import pytest
 
 from exchanges.buckets import ARRIVAL_MOST_S, CERTAIN_SAMPLES, MARGIN_S, WINDOW_S
 from exchanges.bybit import BybitClient
+from exchanges.bybit.client.calls import Request
 from exchanges.bybit.client.errors import BannedError
-from exchanges.bybit.client.pybit_http import Request
 from exchanges.transport import Reply
 from tests.integration.client.conftest import KEY, SECRET, Make, address
 from tests.support.simulator import ROOT, SimulatorProcess

@@ -1,4 +1,4 @@
-"""The choice of symbols, step by step with a clock of the test's own; no thread runs here."""
+"""The choice of symbols, step by step with a clock of the test's own; one test alone runs its thread."""
 
 import threading
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from exchanges.universe import follower
 from exchanges.universe.follower import REFRESH_LIMIT_S, SymbolFollower, SymbolRules, changes_of
 from exchanges.universe.names import ListedNames
 from model.records import Instrument
@@ -28,7 +29,7 @@ class Harness:
     ) -> None:
         self.now_s, self.version, self.asked = 100.0, 0, 0
         self.listed: dict[str, list[str]] = {}
-        self.known = threading.Event()
+        self.known, self.news = threading.Event(), threading.Event()
         self.included: list[str] = []
         self.new: list[str] | None = None
         if listed:
@@ -60,7 +61,8 @@ class Harness:
         return market
 
     def stop(self) -> None:
-        """No thread runs."""
+        """No thread runs but the follower's."""
+        self.news.set()
 
     def include(self, market: str, read: Any) -> None:
         self.included.append(read)
@@ -265,6 +267,21 @@ def test_names_that_cannot_be_checked_are_as_the_exchange_writes_them_as_a_warni
     events = [entry["event"] for entry in logs] + harness.step(REFRESH_LIMIT_S + 0.1)
     assert events == ["symbols_unchecked"]
     assert harness.linear == ["BTC"]
+
+
+def test_a_listing_is_looked_at_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the next check: a start waits for it."""
+    monkeypatch.setattr(follower, "CHECK_S", 3600.0)
+    harness, given_up = Harness("BTC"), threading.Event()
+    harness.follower.start()
+    harness.answer(LINEAR)
+    harness.news.set()
+    limit = threading.Timer(20.0, given_up.set)
+    limit.start()
+    assert harness.follower.wait(stop=given_up)
+    limit.cancel()
+    assert harness.linear == ["BTCUSDT"]
+    harness.follower.stop()
 
 
 def test_entries_mean_what_settings_mean() -> None:

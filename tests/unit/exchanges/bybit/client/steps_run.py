@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from exchanges.bybit.client.calls import Request
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.limits import HostLimits
-from exchanges.bybit.client.pybit_http import Request
 from exchanges.bybit.client.steps import Page, Send, Wait
 from exchanges.rest_limits import RestLimiter
 from exchanges.transport import Answer, Failure, Reply

@@ -6,12 +6,15 @@ import hmac
 import json
 
 import pybit
+import pybit._http_manager
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from exchanges.bybit.client.calls import Call, Keys
+from exchanges.bybit.client.connection import HTTP_URL
 from exchanges.bybit.client.errors import RequestError
-from exchanges.bybit.client.pybit_http import ENDPOINTS, Call, Catalogue, Keys, make_call, make_request, payload_of
+from exchanges.bybit.client.pybit_http import ENDPOINTS, Catalogue, make_call, make_request, payload_of
 
 CATALOGUE = Catalogue()
 KEYS = Keys("XXXXXXXXXX", "hushhush")
@@ -51,6 +54,11 @@ def test_every_endpoint_becomes_a_call_or_a_request_error() -> None:
             assert CATALOGUE.call(name, {}).path.startswith("/v5/"), name
         except RequestError:
             continue  # an upload without its file, a retired endpoint
+
+
+def test_the_addresses_are_pybits() -> None:
+    """They are written here once more, so that a collector need not import pybit for them."""
+    assert HTTP_URL == pybit._http_manager.HTTP_URL
 
 
 def test_an_unknown_name_is_refused() -> None:

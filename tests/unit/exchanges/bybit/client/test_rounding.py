@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from exchanges.bybit.client.account import PositionService
+from exchanges.bybit.client.calls import Call
 from exchanges.bybit.client.engine import Engine
 from exchanges.bybit.client.errors import AuthError, BybitError, RequestError
 from exchanges.bybit.client.order import OrderService
-from exchanges.bybit.client.pybit_http import Call, make_call
+from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.rounding import STEPS_AGE_S
 from exchanges.bybit.client.service import PathService
 from exchanges.transport import Reply

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from exchanges.bybit.client.calls import Keys
 from exchanges.bybit.client.errors import AuthError, BadAnswerError, NetworkError, OrderRejectedError
 from exchanges.bybit.client.private_stream import AuthHandshake, AuthRefusedError, auth_message, one_by_one
-from exchanges.bybit.client.pybit_http import Keys, make_call
+from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.trade_socket import TradeSocket
 
 CALL = make_call("POST", "/v5/order/create", {"symbol": "A", "orderLinkId": "mine"}, True)

@@ -9,9 +9,10 @@ import requests
 from pybit import _websocket_stream, _websocket_trading
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from exchanges.bybit.client.calls import Keys, Request
 from exchanges.bybit.client.connection import ConnectionManager
 from exchanges.bybit.client.private_stream import auth_message
-from exchanges.bybit.client.pybit_http import Keys, Request, make_call
+from exchanges.bybit.client.pybit_http import make_call
 from exchanges.bybit.client.trade_socket import TradeSocket
 from exchanges.bybit.client.transport import Transport
 from exchanges.transport import Failure
