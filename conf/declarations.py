@@ -82,7 +82,8 @@ PROCESS = Section("The process")
 class Declarations(BaseModel):
     """The settings as set. Where an address is given as a URL, its parts (`redis_host`, ...) are those of the URL."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # defer_build: the validator is built of the last subclass alone, and not of each.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     exchange: values.Exchange = COLLECTED(
         "bybit", "The exchange, by the name of its folder under exchanges/; one process collects one", STREAMER

@@ -10,6 +10,7 @@ import pytest
 from aggregation.audit.compare import FIELDS, FIELDS_WITHOUT_OPEN, compared_fields
 from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from app import cli
+from app.arguments import parser
 from app.options import kline_options, output_options
 from exchanges.bybit.venue import VENUE
 from model.markets import KlineRules, MarketSpec
@@ -97,7 +98,7 @@ def test_checkpoint_has_its_key_and_file(tmp_path):
 
 def audit(arguments, settings):
     """What `main.py audit` does with these arguments and settings."""
-    return cli.audit(cli.parser().parse_args(["audit", *arguments]), settings)
+    return cli.audit(parser().parse_args(["audit", *arguments]), settings)
 
 
 def test_audit_on_demand_has_what_the_settings_name(tmp_path, capsys):

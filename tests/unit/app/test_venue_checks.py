@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app import cli
+from app.arguments import parser
 from app.exits import Exit
 from app.options import kinds_of
 from app.venue_checks import check_settings, depth_of
@@ -208,6 +209,6 @@ def test_a_collector_names_every_mistake_at_once(tmp_path: Any) -> None:
 
 def test_an_audit_ends_with_2_where_the_exchange_lacks_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """As a collector does."""
-    asked = cli.parser().parse_args(["audit", "--from", "2026-01-01"])
+    asked = parser().parse_args(["audit", "--from", "2026-01-01"])
     assert cli.audit(asked, settings_of(ORDERBOOK_DEPTH="7")) == Exit.SETTINGS
     assert "ORDERBOOK_DEPTH='7'" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import cli
+from app.arguments import parser
 from conf.coins import CoinsError, read_coins
 from conf.settings import SettingsError, load_settings
 from consumers.web.topics import parse_pattern
@@ -53,7 +53,7 @@ READERS = {
     "REDUNDANT_SYMBOLS": lambda text: (load_settings({"REDUNDANT_SYMBOLS": text}, None).redundant_symbols or ())[0],
     "SYMBOLS_QUOTE": lambda text: load_settings({"SYMBOLS_QUOTE": text}, None).symbols_quote,
     "coins file": lambda text: read_coins(json.dumps([text]))[0],
-    "audit": lambda text: cli.parser().parse_args(["audit", "--from", "2026-01-01", "--symbols", text]).symbols[0],
+    "audit": lambda text: parser().parse_args(["audit", "--from", "2026-01-01", "--symbols", text]).symbols[0],
     "STREAMS": lambda text: check_symbols(text)[0],
     "topics": lambda text: check_topics(f"kline.5.{text}")[0].removeprefix("kline.5."),
     "websocket output": lambda text: parse_pattern(f"kline.5m.{text}").removeprefix("*:*:kline.5m."),
