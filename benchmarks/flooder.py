@@ -36,6 +36,7 @@ class Flooder:
     """The server. `send` blocks while it sends; between sends `serve` answers clients and commands.
 
     `goes_on`: ids of the pool go on from one round to the next, and from one send to the next, so that all is sent.
+    When the last client has gone, the next one finds a new round, with what a new subscriber gets first.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class Flooder:
         self._welcome = EXCHANGES[exchange].welcome
         self._progress = open_progress(progress)
         self._offered = 0
-        self._pool = pool
+        self._pool = self._whole = pool
+        self._usual = [slot for slot in pool if not slot.is_first]
         self._window, self._batch = window, min(FLOOD_BATCH, max(window // 4, 1))
         self._position = self._round_ms = 0
         self._clients: dict[int, Client] = {}
@@ -139,8 +141,8 @@ class Flooder:
         if self._position == len(self._pool):
             self._position, self._round_ms = 0, now_us // 1000
             self._round += 1
-            if self._goes_on and self._round == 1:
-                self._pool = [slot for slot in self._pool if not slot.is_first]
+            if self._goes_on:
+                self._pool = self._usual
         ms, end = b"%d" % (now_us // 1000), b"%d}" % now_us
         chunks: dict[Client, tuple[list[bytes], dict[str, list[int]]]] = {}
         of_topic = self._by_topic.get
@@ -214,6 +216,8 @@ class Flooder:
             for topic in client.topics:
                 if self._by_topic.get(topic) is client:
                     del self._by_topic[topic]
+            if self._goes_on and not self._clients:
+                self._begin_round()
             return
         client.inbox += data
         if not client.is_upgraded:
@@ -227,6 +231,11 @@ class Flooder:
                 elif opcode == TEXT:
                     self._answer(client, payload)
         client.flush(self._tally)
+
+    def _begin_round(self) -> None:
+        """Begin the next round with all of the pool: its snapshots have the ids that the last round would end with."""
+        self._round += self._position > 0 or self._pool is not self._whole
+        self._pool, self._position = self._whole, 0
 
     def _answer(self, client: Client, payload: bytes) -> None:
         """Acknowledge subscribe and ping as the exchange's sockets do; only Bybit's paths end in a category."""

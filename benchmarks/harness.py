@@ -101,7 +101,7 @@ def running(harness: Harness, folder: Path, contender: Contender, topics: int) -
     symbols = harness.ready["symbols"]["linear"]
     with contender.start(folder, harness.ready, harness.redis_port, symbols, harness.certificate) as process:
         wait_subscribed(harness, process, topics)
-        measure_load(harness, process, contender, WARM_RATE, WARM_S)
+        measure_load(harness, process, contender, max(WARM_RATE, topics), WARM_S)  # with every topic's snapshot
         yield process
     wait_gone(harness)
 

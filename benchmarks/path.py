@@ -23,12 +23,14 @@ from benchmarks.contenders import (
     SCRIPT,
     Contender,
 )  # fmt: skip
+from benchmarks.exchange_pool import BYBIT
 from benchmarks.harness import Harness, Sample, measure, open_harness
 from benchmarks.plot import bars
 from benchmarks.pool import topics_of
 from benchmarks.report import Options, Section, median, table
 
 SYMBOLS = 4  # with four kinds each: 16 streams
+STEADY_POOL = 40_000  # messages, more than a second of them
 TWELVE = "1m,3m,5m,15m,30m,1h,2h,4h,6h,8h,12h,1D"
 BEHIND_SHARE = 0.97  # of the asked rate: below it a contender has not kept up
 LABELS = {contender.key: contender.label for contender in CONTENDERS}
@@ -51,14 +53,22 @@ class Layout:
     loads: tuple[int, ...]
     short: tuple[int, ...]
     intervals: str = KLINE_INTERVALS
-    pool: int = 20_000
     is_of_all: bool = False
-    """Whether all contenders take part, and not only the collector and the floor; and the floor has as many."""
+    """Whether all contenders take part, and not only the collector and the floor; and the floor has as many.
+
+    If not, only what a new subscriber gets first has snapshots: the messages are those of a steady market.
+    """
 
     @property
     def name(self) -> str:
         """How the table is called."""
         return f"{self.symbols} symbols, {self.connections} connections"
+
+    @property
+    def exchange(self) -> tuple[str, ...]:
+        """The arguments of the flooder."""
+        steady = () if self.is_of_all else ("--exchange", BYBIT, "--pool", str(STEADY_POOL))
+        return (*steady, "--linear", str(self.symbols))
 
     def contenders(self, *, is_long: bool, has_tls: bool) -> list[Contender]:
         """Those that can be started here."""
@@ -74,7 +84,7 @@ class Layout:
 
 LAYOUTS = (
     Layout(100, 4, (2_000, 20_000), (2_000, 20_000)),
-    Layout(400, 16, (30_000,), (30_000,), TWELVE, 40_000),
+    Layout(400, 16, (30_000,), (30_000,), TWELVE),
     Layout(SYMBOLS, 16, (2_000, 5_000, 20_000, 0), (2_000, 0), is_of_all=True),
 )
 
@@ -94,9 +104,7 @@ def run(options: Options, folder: Path) -> Section:
             order = contenders[turned:] + contenders[:turned]
             loads = layout.loads if options.is_long else layout.short
             print(f"  {layout.name}", flush=True)
-            samples, facts[index] = run_once(
-                folder, order, loads, options.seconds, certificate, layout.symbols, layout.pool
-            )
+            samples, facts[index] = run_once(folder, order, loads, options.seconds, certificate, layout)
             runs[index].append(samples)
     return joined(list(zip(LAYOUTS, runs, facts, strict=True)), options.seconds)
 
@@ -107,14 +115,13 @@ def run_once(
     loads: Sequence[int],
     seconds: float,
     certificate: Path | None,
-    symbols: int = SYMBOLS,
-    pool: int = 20_000,
+    layout: Layout = LAYOUTS[-1],
 ) -> tuple[list[Sample], dict[str, Any]]:
     """All contenders, one after another, on a fresh harness; returns samples and facts about the messages."""
     samples = []
-    with open_harness(folder, "--linear", str(symbols), "--pool", str(pool), certificate=certificate) as this:
+    with open_harness(folder, *layout.exchange, certificate=certificate) as this:
         for contender in contenders:
-            found = measure(this, folder, contender, loads, seconds, topics_asked(this, contender))
+            found = measure(this, folder / contender.key, contender, loads, seconds, topics_asked(this, contender))
             samples += found
             for sample in found:
                 print(f"  {line(sample)}", flush=True)

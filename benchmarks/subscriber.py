@@ -30,7 +30,7 @@ UNSTAMPED = (b"_klines", b"_status")
 
 
 class Subscriber:
-    """Subscribed to `channels` of the server at `port` on this machine; messages of `kept` are held for a dump."""
+    """Subscribed to `channels` of the server at `port` on this machine; messages of `kept` are held until a dump."""
 
     def __init__(self, port: int, channels: list[str], kept: list[str], progress: Path) -> None:
         self._progress = open_progress(progress)
@@ -79,6 +79,7 @@ class Subscriber:
         elif command["do"] == "dump":
             with Path(command["path"]).open("wb") as file:
                 file.writelines(b"%d %b %b\n" % line for line in self._kept)
+            self._kept.clear()
         return {
             "counts": _named(self._counts),
             "bytes": _named(self._bytes),
