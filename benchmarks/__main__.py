@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boundary, burst, growth, idle, klines, market, pages, path, scrape
+from benchmarks import boundary, burst, growth, hour, idle, klines, market, pages, path, scrape
 from benchmarks.report import Options, Section, as_markdown, save, today
 
 PARTS: dict[str, Callable[[Options, Path], Section]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Options, Path], Section]] = {
     "burst": burst.run,  # 100,000 trades within a second
     "klines": klines.run,  # trades to closed klines, in process
     "boundary": boundary.run,  # 600 symbols x 12 intervals closing together
+    "hour": hour.run,  # the same within 30,000 messages a second: what those waited
     "scrape": scrape.run,  # GET /metrics of 1,250 symbols
     "pages": pages.run,  # 20 open pages
     "growth": growth.run,  # cost against streams, symbols, intervals and message size

@@ -137,10 +137,20 @@ def wait_gone(harness: Harness) -> None:
 
 
 def measure_load(
-    harness: Harness, process: Child, contender: Contender, rate: int, seconds: float, tick_ms: int = 1
+    harness: Harness,
+    process: Child,
+    contender: Contender,
+    rate: int,
+    seconds: float,
+    tick_ms: int = 1,
+    *,
+    is_kept: bool = False,
 ) -> Sample:
-    """Send for `seconds`, wait until all has arrived and the contender has nothing left to do."""
-    harness.subscriber.ask(10, do="reset")
+    """Send for `seconds`, wait until all has arrived and the contender has nothing left to do.
+
+    `is_kept`: the subscriber can save a timeline of the ages.
+    """
+    harness.subscriber.ask(10, do="reset", is_kept=is_kept)
     others = {"valkey": harness.redis_pid, "exchange": harness.flooder.pid, "subscriber": harness.subscriber.pid}
     others_before = {name: cpu_of(pid).total_s for name, pid in others.items()}
     before = process.cpu()
