@@ -17,7 +17,7 @@ run: .venv/.installed  ## the collector on the live exchange
 	$(PY) main.py
 
 # BENCH=long: five runs, ten minutes of the whole market, and the contenders of benchmarks/requirements.txt.
-bench: .venv/.installed $(if $(filter long,$(BENCH)),.venv-bench/.installed)  ## every figure; short in five minutes
+bench: .venv/.installed .venv-bench/.installed$(if $(filter long,$(BENCH)),,-floor)  ## every figure; short in five minutes
 	$(PY) -m benchmarks $(if $(filter long,$(BENCH)),--long --save bench,--save bench-short) $(BENCH_ARGS)
 
 soak: .venv/.installed  ## hours of faults in virtual time, every closed candle held against the truth
@@ -78,7 +78,12 @@ help:  ## these lines
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
-.venv-bench/.installed: benchmarks/requirements.txt
+.venv-bench/.installed-floor: benchmarks/requirements-floor.txt
+	@[ -e .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv-bench/.installed: benchmarks/requirements.txt benchmarks/requirements-floor.txt
 	@echo "installing benchmarks/requirements.txt into .venv-bench (about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"  # where the contenders of requirements.txt are
+BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"  # where requirements.txt and requirements-floor.txt go
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 8.0  # above the collector's own stop deadline
 CPUCLOCK_SCHED = 2  # of clock_getcpuclockid(3): the scheduler's count, to the nanosecond
@@ -70,6 +70,11 @@ def clean_environment(**values: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     kept |= {"ENV_FILE": "none", "COINS_FILE": "none"}
     return {**kept, **values}
+
+
+def has_package(name: str) -> bool:
+    """Whether a package is installed in .venv-bench."""
+    return any(BENCH_PYTHON.parent.parent.glob(f"lib/python*/site-packages/{name}"))
 
 
 def open_progress(path: Path) -> mmap.mmap:

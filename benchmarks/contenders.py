@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import BENCH_PYTHON, ROOT, Child
+from benchmarks.children import BENCH_PYTHON, ROOT, Child, has_package
 from benchmarks.floor_plan import plan_of
 from benchmarks.pool import KINDS
 
@@ -30,8 +30,8 @@ class Contender:
     is_checked: bool = True
     """Whether it must publish every payload, unaltered."""
     kinds: tuple[str, ...] = KINDS
-    is_foreign: bool = False
-    """Whether it needs the packages of benchmarks/requirements.txt."""
+    package: str = ""
+    """What it needs of .venv-bench, in whose environment it then runs."""
     floor_connections: int = 1
     """Over how many connections the floor has its topics."""
 
@@ -48,7 +48,7 @@ class Contender:
     @property
     def is_there(self) -> bool:
         """Whether it can be started here."""
-        return (ROOT / self.script).exists() and (not self.is_foreign or BENCH_PYTHON.exists())
+        return (ROOT / self.script).exists() and (not self.package or has_package(self.package))
 
     def but(self, **environment: str) -> "Contender":
         """A copy with other settings."""
@@ -83,7 +83,7 @@ class Contender:
             ["-P", str(ROOT / self.script)],  # not with the script's folder first, where exchanges.py is a benchmark
             folder / f"{self.key}.log",
             folder,
-            str(BENCH_PYTHON) if self.is_foreign else sys.executable,
+            str(BENCH_PYTHON) if self.package else sys.executable,
             **environment,
         )
 
@@ -98,7 +98,7 @@ KLINES = Contender("klines", "collector, klines on", "main.py", COLLECTOR_SETTIN
 KLINES_TLS = replace(KLINES, key="klines-tls", label="collector, klines on, TLS", is_tls=True)
 RAW = replace(KLINES.but(ENABLE_KLINES_STREAM="false"), key="raw", label="collector, klines off")
 SCRIPT = Contender("script", "a script on pybit", "benchmarks/pybit_script.py", is_checked=False)
-FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", is_foreign=True)
+FLOOR = Contender("floor", "floor: picows loop, PUBLISH, no klines", "benchmarks/floor.py", package="picows")
 FLOOR_TLS = replace(FLOOR, key="floor-tls", label="floor, TLS", is_tls=True)
 CRYPTOFEED = Contender(
     "cryptofeed",
@@ -106,7 +106,7 @@ CRYPTOFEED = Contender(
     "benchmarks/cryptofeed_redis.py",
     is_checked=False,
     kinds=("trades", "orderbook", "ticker"),
-    is_foreign=True,
+    package="cryptofeed",
 )
 CONTENDERS = (KLINES, KLINES_TLS, RAW, SCRIPT, CRYPTOFEED, FLOOR, FLOOR_TLS)
 

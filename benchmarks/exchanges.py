@@ -142,7 +142,7 @@ def _ratios(rounds: Sequence[Round], position: int, one: tuple[str, str], other:
 def _about_floors(rounds: Sequence[Round], facts: Facts) -> str:
     without = [name for name in facts if (name, FLOOR.key) not in rounds[0]]
     if without == list(facts):
-        return "The floor is left out: it needs the packages of benchmarks/requirements.txt.\n\n"
+        return "The floor is left out: it needs benchmarks/requirements-floor.txt in .venv-bench.\n\n"
     return (
         "The floor reads the same exchange over one connection on one thread, without klines, supervision or checks"
         + (f"; it does not know {', '.join(without)}.\n\n" if without else ".\n\n")

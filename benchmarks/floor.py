@@ -1,6 +1,6 @@
 """The floor: what Python can do at best. A picows receive loop, PUBLISH packed by hand, no klines, no reconnect.
 
-Run with the packages of benchmarks/requirements.txt. One asyncio loop; what one round of it reads leaves in one write.
+Run with benchmarks/requirements-floor.txt. One asyncio loop; what one round of it reads leaves in one write.
 FLOOR_PLAN names a file with what floor_plan.py gives.
 """
 

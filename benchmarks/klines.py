@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import BENCH_PYTHON, ROOT, BenchmarkError, clean_environment
+from benchmarks.children import BENCH_PYTHON, ROOT, BenchmarkError, clean_environment, has_package
 from benchmarks.klines_trades import REPLAYED, SYMBOLS, TRADES, make
 from benchmarks.plot import Panel, draw
 from benchmarks.report import Options, Section, median, spread, table
@@ -18,6 +18,7 @@ MINUTES = (1, 3, 5, 15, 30, 60, 120, 240, 360, 480, 720, 1440)
 COUNTS, SHORT_COUNTS = (1, 3, 7, 12), (1, 12)
 LIMIT_S = 120.0  # of one process
 OWN = "collector"
+PACKAGES = {"cryptofeed": "cryptofeed", "nautilus": "nautilus_trader", "polars": "polars"}
 GOAL_US, GOAL_RATIO = 1.5, 1.15
 LEFT_OUT = {
     "cryptofeed": "OHLCV: open, high, low, close, volume and vwap in Decimal. Closes by the clock on the wall when the "
@@ -35,7 +36,7 @@ def run(options: Options, folder: Path) -> Section:
     path = folder / "trades"
     path.write_bytes(b"".join(b"%d %b\n" % message for message in make(seed=1)))
     counts = COUNTS if options.is_long else SHORT_COUNTS
-    names = [OWN, *(LEFT_OUT if BENCH_PYTHON.exists() else ())]
+    names = [OWN, *(name for name, package in PACKAGES.items() if options.is_long and has_package(package))]
     found: dict[str, dict[int, list[float]]] = {name: {count: [] for count in counts} for name in names}
     problems: list[str] = []
     for _ in range(options.runs):

@@ -65,6 +65,11 @@ class Layout:
         return f"{self.symbols} symbols, {self.connections} connections"
 
     @property
+    def settings(self) -> dict[str, str]:
+        """The settings of the collector."""
+        return {"SOCKET_POOL_SIZE": str(self.symbols * 4 // self.connections), "KLINE_INTERVALS": self.intervals}
+
+    @property
     def exchange(self) -> tuple[str, ...]:
         """The arguments of the flooder."""
         steady = () if self.is_of_all else ("--exchange", BYBIT, "--pool", str(STEADY_POOL))
@@ -72,11 +77,10 @@ class Layout:
 
     def contenders(self, *, is_long: bool, has_tls: bool) -> list[Contender]:
         """Those that can be started here."""
-        settings = {"SOCKET_POOL_SIZE": str(self.symbols * 4 // self.connections), "KLINE_INTERVALS": self.intervals}
         all_of_them = (KLINES, KLINES_TLS, SCRIPT, FLOOR, FLOOR_TLS) if not is_long else CONTENDERS
         chosen = all_of_them if self.is_of_all else (KLINES, KLINES_TLS, FLOOR, FLOOR_TLS)
         return [
-            replace(one.but(**settings), floor_connections=self.connections if self.is_of_all else 1)
+            replace(one.but(**self.settings), floor_connections=self.connections if self.is_of_all else 1)
             for one in chosen
             if one.is_there and (has_tls or not one.is_tls)
         ]
@@ -195,7 +199,7 @@ def section(runs: Sequence[Run], facts: dict[str, Any], seconds: float, layout: 
         + table(HEAD, [_cells(row) for row in rows], texts=2)
         + f"\n\n{CRYPTOFEED.label}: it publishes records of its own, over one connection."
         * any(row["contender"] == CRYPTOFEED.key for row in rows)
-        + "\n\nThe floor is left out: it needs the packages of benchmarks/requirements.txt."
+        + "\n\nThe floor is left out: it needs benchmarks/requirements-floor.txt in .venv-bench."
         * (FLOOR.key not in {row["contender"] for row in rows})
     )
     checked = {one.key for one in CONTENDERS if one.is_checked}

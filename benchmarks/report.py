@@ -95,7 +95,9 @@ def versions() -> dict[str, str]:
     found = {name: version(name) for name in PACKAGES}
     if BENCH_PYTHON.exists():
         program = (
-            "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+            "import importlib.metadata as m, json, sys; "
+            "there = {each.metadata['Name']: each.version for each in m.distributions()}; "
+            "print(json.dumps({n: there[n] for n in sys.argv[1:] if n in there}))"
         )
         answer = subprocess.run([BENCH_PYTHON, "-c", program, *FOREIGN_PACKAGES], capture_output=True, check=False)
         found |= json.loads(answer.stdout or "{}")
