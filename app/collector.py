@@ -170,6 +170,9 @@ class Collector:
     def choose_symbols(self, stop: threading.Event | None = None) -> Exit | None:
         """Read the exchange's listing and choose the symbols to stream; an exit code where there are none."""
         self.symbols.start()
+        return self._await_symbols(stop)
+
+    def _await_symbols(self, stop: threading.Event | None) -> Exit | None:
         is_known = self.symbols.wait(limit_s=LISTING_SOON_S, stop=stop)
         if not is_known and self.symbols.needs_listing and not (stop and stop.is_set()):
             log.info("symbols_awaited", sentence=AWAITED)
@@ -190,10 +193,16 @@ class Collector:
         return Plan.of(self.settings, self._venue, self._followed)
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
-        """Start outputs first, streams last; an exit code where a part cannot start. `stop` ends every wait."""
+        """Start outputs first, then streams; an exit code where a part cannot start. `stop` ends every wait.
+
+        What takes round trips to the exchange is under way side by side: listing and time, then time and connections.
+        """
         log_source(self.settings.exchange, **self._network, is_testnet=self.settings.use_testnet)
+        self.symbols.start()
+        if self.klines and self.klines.repairer:
+            self.rest.begin_clock()
         self.outputs.start_web()
-        if problem := self.choose_symbols(stop):
+        if problem := self._await_symbols(stop):
             return problem
         self.first_light.expect(self.plan.classes)
         if not (stop and stop.is_set()):
@@ -206,8 +215,6 @@ class Collector:
         self._backfill()
         if not self.outputs.start(stop):
             return Exit.OUTPUT_UNREACHABLE
-        if self.klines:
-            self.klines.start()
         if self.decoder:
             self.decoder.start()
         try:
@@ -215,6 +222,8 @@ class Collector:
         except ValueError as error:
             log.critical("streams_wrong", problem=str(error))
             return Exit.SETTINGS
+        if self.klines:
+            self.klines.start()  # after the streams: it waits for the exchange's time, and trades wait in its queue
         self._observe(self.health.tick)
         gc.freeze()  # what lives as long as the process need not be looked through again and again
         return None

@@ -41,7 +41,7 @@ class ExchangeRest:
         self._histories = {market: make(market, self._stop) for market in markets}
         self._report, self._monotonic, self._outages = report, monotonic, outages
         self._refused_until_s: dict[tuple[str, str], float] = {}  # market and symbol; one entry each, ever
-        self._has_looked = threading.Event()
+        self._looking, self._has_looked = threading.Lock(), threading.Event()
         main = self._histories[markets[0]]
         self.url = main.url
         self.clock = clock or ExchangeClock(lambda: self._watched(markets[0], main.server_time_ms))
@@ -65,10 +65,15 @@ class ExchangeRest:
         history = self._history(market)
         return self._request(market, symbol, lambda: history.trades_by_id(symbol, first_id, last_id))
 
+    def begin_clock(self) -> None:
+        """Have the exchange's time measured once by a thread of its own, which ends then; returns at once."""
+        threading.Thread(target=self.look_at_clock, name="clock", daemon=True).start()
+
     def look_at_clock(self) -> None:
-        """Measure the exchange's time where that is due."""
-        if self.clock.seconds_to_refresh() == 0:
-            self.clock.refresh()
+        """Measure the exchange's time where that is due; waits for another thread that is at it."""
+        with self._looking:
+            if self.clock.seconds_to_refresh() == 0:
+                self.clock.refresh()
         self._has_looked.set()
 
     def wait_for_clock(self, limit_s: float) -> None:
