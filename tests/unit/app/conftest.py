@@ -19,12 +19,13 @@ def logging_as_it_was(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_listing(monkeypatch):
-    """What the exchange lists cannot be read here: nothing goes to the network."""
+    """What the exchange lists, and its time, cannot be read here: nothing goes to the network."""
 
-    def listed(*_, **__):
+    def read(*_, **__):
         raise HistoryError("no network in a unit test")
 
-    monkeypatch.setattr(BybitRest, "listed", listed)
+    monkeypatch.setattr(BybitRest, "listed", read)
+    monkeypatch.setattr(BybitRest, "server_time_ms", read)
 
 
 @pytest.fixture

@@ -115,6 +115,26 @@ def test_unreachable_output_ends_with_3(collect_into_nothing):
     assert not any(thread.is_alive() for thread in collector.klines.threads())
 
 
+def test_streams_are_dialed_while_the_exchanges_time_is_measured(collect, monkeypatch, tmp_path):
+    """Both take round trips, and only klines need the time: it is asked for first, and waited for last."""
+    steps: list[object] = []
+    is_dialed = threading.Event()
+
+    def dial(*_arguments, **_options):
+        is_dialed.set()
+        current().stop.wait()
+
+    outputs = {"ENABLED_CONSUMERS": "file", "FILE_CONSUMER_BASE_PATH": str(tmp_path / "out")}
+    collector, _ = collect(run=dial, SYMBOLS="BTCUSDT", **outputs)
+    monkeypatch.setattr(collector.symbols, "wait", lambda **_: not steps.append("listing"))
+    monkeypatch.setattr(collector.rest, "begin_clock", lambda: steps.append("begun"))
+    monkeypatch.setattr(collector.rest, "wait_for_clock", lambda _limit_s: steps.append(is_dialed.wait(20.0)))
+    assert collector.start() is None
+    collector.stop()
+
+    assert steps == ["begun", "listing", True]
+
+
 def test_failed_embedded_server_ends_with_3(collect, monkeypatch, tmp_path):
     """It was to be the output."""
     collector, _ = collect(REDIS_PORT="1")

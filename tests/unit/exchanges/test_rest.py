@@ -134,6 +134,17 @@ def test_what_keeps_it_from_being_reached_is_an_outage_until_an_answer_comes():
     assert rest.outages.seen == [("REST linear", problem), ("REST linear", problem), ("REST linear", None)]
 
 
+def test_the_time_that_another_thread_measures_is_not_measured_twice():
+    """A start has it measured early; the repair thread, which looks after it later, finds it done."""
+    rest = Rest()
+    rest.begin_clock()
+    rest.wait_for_clock(20.0)
+    asked = rest.outages.seen[:]
+    rest.look_at_clock()
+    assert asked
+    assert rest.outages.seen == asked
+
+
 def test_no_request_for_an_unknown_symbol_is_sent_for_a_while():
     """It may be listed later; other symbols are requested."""
     rest = Rest()
