@@ -4,10 +4,12 @@ Pure: no socket, no clock; belongs to the connection's owner. redis-py's own pac
 much per message; they keep the handshake (connection.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import hiredis
+
+from consumers.redis.raw_queue import Batch
 
 MAX_CACHED_CHANNELS = 1_000  # a collector has tens; a caller with made-up names must not fill memory
 MAX_REPLY_BYTES = 1024 * 1024  # of an unfinished one: a number, or an error of one line; a batch is read at once
@@ -38,20 +40,25 @@ class Packer:
     def pack(self, message: tuple[bytes | str, bytes]) -> bytes:
         """Return one command."""
         channel, payload = message
-        return b"".join(self.pieces(channel, (payload,)))
+        return b"".join(self.pieces([(channel, (payload,), 0)]))
 
-    def pieces(self, channel: bytes | str, payloads: Sequence[bytes]) -> list[bytes]:
-        """Return one command for each payload, in pieces to be joined: copied once, in the write that they end in."""
-        heads = self._heads.get(channel)
-        if heads is None:
-            heads = self._add_heads(channel)
+    def pieces(self, batches: Iterable[Batch]) -> list[bytes]:
+        """Return one command for each payload, in pieces to be joined: copied once, in the write that they end in.
+
+        There are two pieces for each, and one at the end.
+        """
         pieces: list[bytes] = []
         add = pieces.append
-        for payload in payloads:
-            add(heads[len(payload)])
-            add(payload)
-        add(b"\r\n")
-        pieces[0] = pieces[0][2:]  # a head begins with the end of the command before
+        for channel, payloads, _ in batches:
+            heads = self._heads.get(channel)
+            if heads is None:
+                heads = self._add_heads(channel)
+            for payload in payloads:
+                add(heads[len(payload)])
+                add(payload)
+        if pieces:
+            pieces[0] = pieces[0][2:]  # a head begins with the end of the command before
+            add(b"\r\n")
         return pieces
 
     def command_begin(self, name: bytes) -> bytes:

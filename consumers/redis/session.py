@@ -113,9 +113,10 @@ class Session:
             if self._klines.is_due(now_s):
                 klines, size = self._klines.take(self._packer, self._in_flight, WRITE_BYTES, now_ms())
                 commands += klines
-        for channel, payloads, _ in self._raw.take(WRITE_BYTES - size):
-            self._in_flight.add_raw(len(payloads))
-            commands += self._packer.pieces(channel, payloads)
+        if batches := self._raw.take(WRITE_BYTES - size):
+            pieces = self._packer.pieces(batches)
+            self._in_flight.add_raw(len(pieces) // 2)
+            commands += pieces
         if not self._raw:
             self._state.emptied_s = now_s
         if commands:

@@ -25,10 +25,12 @@ def test_command_is_the_one_hiredis_packs(channel, payload):
 def test_many_commands_are_those_of_each(count):
     """However they are put together, and whichever lengths came before."""
     packer = Packer()
-    for channel in ("one", b"another"):
-        payloads = [payload for payload in PAYLOADS for _ in range(count)]
-        commands = [packed(channel, payload) for payload in payloads]
-        assert b"".join(packer.pieces(channel, payloads)) == b"".join(commands)
+    payloads = [payload for payload in PAYLOADS for _ in range(count)]
+    batches = [(channel, payloads, 0) for channel in ("one", b"another", "one")]
+    pieces = packer.pieces(batches)
+    assert b"".join(pieces) == b"".join(packed(channel, each) for channel, _, _ in batches for each in payloads)
+    assert len(pieces) // 2 == 3 * len(payloads)
+    assert packer.pieces([]) == []
 
 
 @pytest.mark.parametrize(
