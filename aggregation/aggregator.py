@@ -43,7 +43,8 @@ BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough
 READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
 OPEN_SOONEST_S = 0.2  # between two states of the open klines: each takes some milliseconds
 OPEN_RESTS = 50  # times what the last state took, of many symbols: until the next one, where somebody waits for it
-BATCH_PAUSE_S = 0.04  # how long trades may gather before they are counted, but never past a close: a batch costs 0.3 ms
+BATCH_GOAL = 500  # trades that gather before they are counted: a batch costs 0.3 ms, and holds reads up for 1 ms then
+PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.1  # how long they gather, but never past an end or a close
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
 IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what was sent so long after an end proves it
@@ -132,6 +133,8 @@ class Aggregator(clock.ThreadOwner):
         self._is_open_asked: Callable[[], bool] = lambda: False
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
+        self._pause_s = PAUSE_S
+        self._is_reading = False  # whether a round of reads goes on
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
     def share_open_klines(
@@ -154,10 +157,12 @@ class Aggregator(clock.ThreadOwner):
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 
     def round_started(self) -> None:
-        """Do nothing: what a round of reads brings is taken when it is finished."""
+        """Note that a round of reads goes on: two threads at a time slow each other."""
+        self._is_reading = True
 
     def round_finished(self) -> None:
         """Wake the thread where it waits for the end of a round of reads; an attribute look-up where it does not."""
+        self._is_reading = False
         if self._reads_done.is_armed:
             self._reads_done.set()
 
@@ -204,10 +209,10 @@ class Aggregator(clock.ThreadOwner):
                 self._wake.wait(self.until_due_s())
             self._wake.is_armed = False
             self._step_begun_s = begun_s = time.monotonic()
-            self.step()
+            taken = self.step()
             self._step_begun_s, self._step_took_s = None, time.monotonic() - begun_s
             self.offer_open_klines(time.monotonic())
-            self._stop.wait(min(BATCH_PAUSE_S, self.until_due_s()))
+            self._stop.wait(min(self.next_pause_s(taken), self.until_due_s()))
             self.await_reads_done()
         self.step()
 
@@ -217,8 +222,19 @@ class Aggregator(clock.ThreadOwner):
             self._reads_done.arm()
             self._reads_done.wait(self._reads_done_wait_s)
 
-    def step(self) -> None:
-        """Count what waits, then close what is due; what comes meanwhile is left to the next step."""
+    def give_way(self) -> None:
+        """Wait for the end of the round of reads, where one goes on."""
+        if self._is_reading:
+            self._reads_done.arm()
+            if self._is_reading:
+                self._reads_done.wait(self._reads_done_wait_s)
+
+    def step(self) -> int:
+        """Count what waits, then close what is due; what comes meanwhile is left to the next step.
+
+        Returns how many payloads and control messages it took.
+        """
+        taken = 0
         begun_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
         due_ms = begun_ms - self._lateness.at(begun_ms)
         for market, queue in self.queues.items():
@@ -229,6 +245,7 @@ class Aggregator(clock.ThreadOwner):
             while waiting > 0 and time.monotonic() < self._count_until_s:
                 items = queue.take(min(waiting, self._batch_payloads))
                 waiting -= len(items)
+                taken += len(items)
                 self._take(market, items)
             if waiting > 0:
                 self._run_guarded(market, self._drop, queue)
@@ -237,6 +254,7 @@ class Aggregator(clock.ThreadOwner):
                 self._run_guarded(market, self._close, (now_ms - self._lateness.at(now_ms), marks, now_ms))
                 self._probe_ahead(market, now_ms)
         self._check_silences(self._now_ms())
+        return taken
 
     def offer_open_klines(self, now_s: float) -> None:
         """Offer the open klines that are wanted where they are due; `now_s` is monotonic."""
@@ -394,6 +412,7 @@ class Aggregator(clock.ThreadOwner):
         for klines in table.closing(until_ms, marks, margin_ms):
             if klines:
                 self._publish(market, klines)
+                self.give_way()
         for delivery in table.awaited if marks else ():
             delivery.probe(now_ms)
         return []
@@ -435,6 +454,21 @@ class Aggregator(clock.ThreadOwner):
             delivery.recover(symbol)
         return table.feed.mark_missed(symbol, since_ms)
 
+    def next_pause_s(self, taken: int) -> float:
+        """How long trades may gather now: until there are about BATCH_GOAL, at the rate of those taken last.
+
+        In the moments after an end, when a trade may prove a window over, they are looked at more often.
+        """
+        self._pause_s = min(PAUSE_MOST_S, max(PAUSE_LEAST_S, self._pause_s * BATCH_GOAL / max(taken, 1)))
+        now_ms, step_ms = self._now_ms(), self._step_ms()
+        passed_ms = now_ms % step_ms
+        is_over = passed_ms <= self._lateness.at(now_ms)
+        return min(self._pause_s, PAUSE_S if is_over else (step_ms - passed_ms) / 1000)
+
+    def _step_ms(self) -> int:
+        """The shortest of the windows that the tables count."""
+        return min(table.base.step_ms for table in self.tables.values())
+
     def until_due_s(self) -> float:
         """How long to sleep: until something closes, or connections are to be probed, at most IDLE_S."""
         if self._event_clock:
@@ -444,7 +478,6 @@ class Aggregator(clock.ThreadOwner):
             awaited_s = time.monotonic() - self._awaited_since_s
             return PROOF_POLL_S if awaited_s < PROOF_LONG_AFTER_S else PROOF_POLL_LONG_S
         self._awaited_since_s = 0.0
-        step_ms = min(table.base.step_ms for table in self.tables.values())
-        now_ms = self._now_ms()
+        step_ms, now_ms = self._step_ms(), self._now_ms()
         after_ms = self._lateness.at(now_ms), self._probe_ms(now_ms)
         return min(IDLE_S, min(step_ms - (now_ms - after) % step_ms for after in after_ms) / 1000)

@@ -106,6 +106,20 @@ def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
     assert waits[1] >= 0.2
 
 
+def test_a_close_gives_way_to_a_round_of_reads_and_to_nothing_else():
+    """Between two parts; it does not wait where nothing is read."""
+    intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])
+    idle = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None, reads_done_wait_s=30.0)
+    idle.give_way()
+    idle.round_started()
+    waiting = threading.Thread(target=idle.give_way, name="waiting")
+    waiting.start()
+    assert waiting.is_alive()
+    idle.round_finished()
+    waiting.join(15)
+    assert not waiting.is_alive()
+
+
 def test_a_market_may_come_while_it_runs(aggregator, published):
     """An entry of the user's names one that the settings do not: its klines close beside the others'."""
     for market in ("spot", "inverse"):

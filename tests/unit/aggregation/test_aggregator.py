@@ -329,6 +329,17 @@ def test_sleep_ends_when_a_candle_is_due():
     assert Harness("1m").aggregator.until_due_s() <= IDLE_S
 
 
+def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
+    """Rare ones for a tenth of a second, many for less; just after an end each may prove a window over."""
+    harness = Harness("1m")
+    harness.now = T0 + 30_000
+    pauses = [round(harness.aggregator.next_pause_s(taken), 3) for taken in (500, 250, 0, 0, 1000, 10_000, 500)]
+    assert pauses == [0.04, 0.08, 0.1, 0.1, 0.05, 0.02, 0.02]
+    for after_ms, at_most_s in ((59_990, 0.01), (60_000, 0.04), (60_300, 0.04), (60_301, 0.1)):
+        harness.now = T0 + after_ms
+        assert harness.aggregator.next_pause_s(0) == pytest.approx(at_most_s)
+
+
 def test_what_a_stop_has_no_time_to_count_is_dropped_and_no_candle_over_it_is_complete():
     """A flood that waits at the deadline: counted as dropped, and the candles of before it stand."""
     harness = Harness()
