@@ -11,7 +11,6 @@ import zlib
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import websocket
 
@@ -225,19 +224,19 @@ class Connection:
         if not size:
             self._lost = "closed by the other side without a close frame"
             raise ConnectionLostError(self._lost)
-        before = self.last_frame_s, self.last_frame_ms
-        now = time.monotonic(), time.time_ns() // 1_000_000
-        events = self._splitter.feed(bytes(self._view[:size]))
+        splitter = self._splitter
+        events = splitter.feed(bytes(self._view[:size]))
         if self._inflate is not None and events:
             events = self._inflated(events, receiver, self._inflate)
         if events:  # bytes of a frame that never ends prove nothing
-            self.last_frame_s, self.last_frame_ms = now
+            before = self.last_frame_s, self.last_frame_ms
+            self.last_frame_s, self.last_frame_ms = time.monotonic(), time.time_ns() // 1_000_000
             self._dispatch(events, receiver)
-        if self._lost is not None and len(events) == 1:  # a close frame does not prove that all before it was sent
-            self.last_frame_s, self.last_frame_ms = before
-        if self._splitter.error is not None:
-            receiver.fault("protocol_error", str(self._splitter.error).encode())
-            raise self._splitter.error
+            if self._lost is not None and len(events) == 1:  # a close frame does not prove that all before it was sent
+                self.last_frame_s, self.last_frame_ms = before
+        if splitter.error is not None:
+            receiver.fault("protocol_error", str(splitter.error).encode())
+            raise splitter.error
         if self._lost is not None:
             raise ConnectionLostError(self._lost)
 
@@ -251,12 +250,13 @@ class Connection:
 
     def _dispatch(self, events: list[Event], receiver: Receiver) -> None:
         """Deliver one batch: whole, where all of it is data and the callback takes many."""
-        if self._splitter.biggest > LARGE_MESSAGE_BYTES:
+        splitter = self._splitter
+        if splitter.biggest > LARGE_MESSAGE_BYTES:
             self._report_large(events, receiver)
         deliver_all = receiver.deliver_all
-        if deliver_all is None or not self._splitter.is_usual:
+        if deliver_all is None or not splitter.is_usual:
             return self._one_by_one(events, receiver)
-        texts = cast("list[bytes]", events)
+        texts: list[bytes] = events  # type: ignore[assignment]
         if not all_begin(texts, receiver.prefix, receiver.floor) or (self._infix and not all_have(texts, self._infix)):
             return self._one_by_one(events, receiver)
         try:
@@ -299,9 +299,9 @@ class Connection:
             self._count(len(events) - control)
 
     def _count(self, messages: int) -> None:
-        self.last_data_s = self.last_frame_s
-        self.context.stats.messages += messages
-        self.context.stats.last_message_s = self.last_frame_s
+        stats = self.context.stats
+        self.last_data_s = stats.last_message_s = self.last_frame_s
+        stats.messages += messages
 
     def _inflated(self, events: list[Event], receiver: Receiver, inflate: Callable[[bytes], bytes]) -> list[Event]:
         """The events of a read with the texts of its binary messages; one that cannot be inflated is a fault."""

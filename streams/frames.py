@@ -127,14 +127,11 @@ class FrameSplitter:
             if after < 0:
                 break
             pos = after
-        self._hold(data, pos)
-        return events
-
-    def _hold(self, data: bytes, pos: int) -> None:
-        self._held = len(data) - pos
+        self._held = size - pos
         if self._held:
             self._chunks.append(data[pos:])
             self._need = self._frame_bytes(data, pos)
+        return events
 
     def _frame_bytes(self, data: bytes, pos: int) -> int:
         """Bytes from `pos` to the end of the frame there, or of its header as far as that is known."""
