@@ -26,11 +26,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import hour
 from benchmarks.ages import HEAD, timeline
-from benchmarks.children import BENCH_PYTHON, ROOT, make_certificate
-from benchmarks.contenders import KLINES, KLINES_TLS
+from benchmarks.children import BENCH_PYTHON, ROOT, Child, make_certificate
+from benchmarks.contenders import KLINES, KLINES_TLS, Contender
 from benchmarks.gil_reader import GilReader, Holder, discover, place_of
-from benchmarks.harness import Sample, ages_of, counted, measure_load, note_counters, open_harness, running
+from benchmarks.harness import Harness, Sample, ages_of, counted, measure_load, note_counters, open_harness, running
 from benchmarks.path import LAYOUTS, Layout
 from benchmarks.report import Section, as_markdown, save, table, today
 
@@ -207,25 +208,43 @@ def while_late(
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
-def measure_holds(folder: Path, layout: Layout, rate: int, seconds: float, *, is_tls: bool) -> Section:
-    """One collector under the load."""
+def measure_holds(
+    folder: Path, layout: Layout, rate: int, seconds: float, *, is_tls: bool, is_hour: bool = False
+) -> Section:
+    """One collector under the load; `is_hour`: that of the part hour, over the boundary."""
     certificate = make_certificate(folder / "certificate.pem") if is_tls else None
     contender = (KLINES_TLS if is_tls else KLINES).but(**layout.settings)
+    exchange = hour.EXCHANGE if is_hour else layout.exchange
     where = discover()
     with ExitStack() as stack:
-        this = stack.enter_context(open_harness(folder, *layout.exchange, certificate=certificate))
+        this = stack.enter_context(open_harness(folder, *exchange, certificate=certificate))
+        end_s, contender = hour.await_start(contender) if is_hour else (0, contender)
         process = stack.enter_context(running(this, folder, contender, this.ready["topics"]))
-        before = counted(process)
         sampler = Sampler(process.pid, GilReader(process.pid, where))
         try:
-            sample = measure_load(this, process, contender, rate, seconds, is_kept=True)
+            if is_hour:
+                sample = hour.load_over(this, process, contender, end_s)
+            else:
+                sample = load_for(this, process, contender, rate, seconds)
         finally:
             sampler.stop()
         this.subscriber.ask(30, do="timeline", path=str(folder / "ages.npy"))
-        note_counters(counted(process), before, [sample])
         names = names_of(process.pid)
     sent_us, ages_us = timeline(folder / "ages.npy")
-    return section(sampler, names, sample, sent_us, ages_us, layout, seconds)
+    if is_hour:
+        what = f"an hour's end, at second {end_s - sent_us.min() / 1e6:.1f}, of {hour.SYMBOLS} symbols"
+    else:
+        what = f"{layout.name}, {seconds:g} s"
+    what = f"{sample.rate:,} messages a second, {what}, klines at {contender.environment['KLINE_INTERVALS']}"
+    return section(sampler, names, sample, sent_us, ages_us, what)
+
+
+def load_for(harness: Harness, process: Child, own: Contender, rate: int, seconds: float) -> Sample:
+    """The path's load for so long."""
+    before = counted(process)
+    sample = measure_load(harness, process, own, rate, seconds, is_kept=True)
+    note_counters(counted(process), before, [sample])
+    return sample
 
 
 def section(
@@ -234,8 +253,7 @@ def section(
     sample: Sample,
     sent_us: "np.ndarray[Any, Any]",
     ages_us: "np.ndarray[Any, Any]",
-    layout: Layout,
-    seconds: float,
+    what: str,
 ) -> Section:
     """Owners, the longest holds, and who had the GIL while messages were late."""
     begin_us, end_us = int(sent_us.min()), int((sent_us + ages_us).max())
@@ -251,8 +269,7 @@ def section(
     ages = ", ".join(f"{name} {age}" for name, age in zip(HEAD, ages_of(sample), strict=True))
     longest = sorted(owned, key=lambda one: -one[0].ms)[:LISTED]
     parts = [
-        f"{sample.rate:,} messages a second, {layout.name}, klines at {layout.intervals}, {seconds:g} s. "
-        f"{sample.cpu_us:.2f} us a message; ages {ages}, most {sample.most_ms:.2f} ms; {sample.lost} of "
+        f"{what}. {sample.cpu_us:.2f} us a message; ages {ages}, most {sample.most_ms:.2f} ms; {sample.lost} of "
         f"{sample.sent:,} lost. {len(sampler.times_us):,} looks; "
         f"the sampler itself did not run for {sampler.blind_s * 1e3:.0f} ms, in pauses over {BLIND_S * 1e3:g} ms.",
         "A hold: every look found the GIL held, and no other thread had it in between; where no other waits for it, it "
@@ -307,11 +324,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--symbols", type=int, choices=[one.symbols for one in LAYOUTS], default=400)
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--hour", action="store_true", help="over an hour's end, as the part hour makes it")
     parser.add_argument("--save", metavar="NAME", help="write results/<date>-NAME.md and .json")
     options = parser.parse_args()
     layout = next(one for one in LAYOUTS if one.symbols == options.symbols)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        found = measure_holds(Path(folder), layout, options.rate, options.seconds, is_tls=options.tls)
+        found = measure_holds(
+            Path(folder), layout, options.rate, options.seconds, is_tls=options.tls, is_hour=options.hour
+        )
     command = f"python -m benchmarks.gil {' '.join(sys.argv[1:])}".strip()
     print(as_markdown([found], command, today()))
     if options.save:

@@ -89,7 +89,7 @@ class Layout:
 LAYOUTS = (
     Layout(100, 4, (2_000, 20_000), (2_000, 20_000)),
     Layout(400, 16, (30_000,), (30_000,), TWELVE),
-    Layout(SYMBOLS, 16, (2_000, 5_000, 20_000, 0), (2_000, 0), is_of_all=True),
+    Layout(SYMBOLS, 16, (2_000, 5_000, 20_000, 0), (0,), is_of_all=True),
 )
 
 Run = Sequence[Sample]
