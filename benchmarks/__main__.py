@@ -27,7 +27,7 @@ PARTS: dict[str, Callable[[Options, Path], Section]] = {
     "pages": pages.run,  # 20 open pages
     "growth": growth.run,  # cost against streams, symbols, intervals and message size
 }
-SHORT = Options(is_long=False, runs=1, seconds=2.0, market_s=20.0)
+SHORT = Options(is_long=False, runs=1, seconds=2.0, market_s=12.0)
 LONG = Options(is_long=True, runs=5, seconds=3.0, market_s=600.0)
 QUIET_LOAD = 0.5  # one-minute load average; above it somebody else uses the cores
 

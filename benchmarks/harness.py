@@ -223,9 +223,11 @@ def wait_quiet(process: Child) -> None:
 
 
 def counted(process: Child) -> dict[str, Any]:
-    """The next status line of a collector, with all counters until now."""
-    time.sleep(STATUS_INTERVAL_S + POLL_S)
-    return last_status(process.log_path)
+    """The next status line of a collector, with all counters until now; the last one where none comes."""
+    before, deadline_s = last_status(process.log_path), time.monotonic() + 2 * STATUS_INTERVAL_S
+    while (found := last_status(process.log_path)) == before and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    return found
 
 
 def note_counters(status: Mapping[str, Any], before: Mapping[str, Any], samples: Sequence[Sample]) -> None:

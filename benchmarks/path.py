@@ -54,7 +54,7 @@ class Layout:
     short: tuple[int, ...]
     intervals: str = KLINE_INTERVALS
     is_of_all: bool = False
-    """Whether all contenders take part, and not only the collector and the floor; and the floor has as many.
+    """Whether all contenders take part in the long form, not only collector and floor; and the floor has as many.
 
     If not, only what a new subscriber gets first has snapshots: the messages are those of a steady market.
     """
@@ -77,8 +77,7 @@ class Layout:
 
     def contenders(self, *, is_long: bool, has_tls: bool) -> list[Contender]:
         """Those that can be started here."""
-        all_of_them = (KLINES, KLINES_TLS, SCRIPT, FLOOR, FLOOR_TLS) if not is_long else CONTENDERS
-        chosen = all_of_them if self.is_of_all else (KLINES, KLINES_TLS, FLOOR, FLOOR_TLS)
+        chosen = CONTENDERS if self.is_of_all and is_long else (KLINES, KLINES_TLS, FLOOR, FLOOR_TLS)
         return [
             replace(one.but(**self.settings), floor_connections=self.connections if self.is_of_all else 1)
             for one in chosen
