@@ -127,8 +127,12 @@ class Wire:
         due_s = self._loop.time() + first_s - self._way_s
         while data := await reader.read(1 << 16):
             due_s = max(due_s, self._loop.time() + self._way_s)
-            self._loop.call_at(due_s, writer.write, data)
+            self._loop.call_at(due_s, self._write, writer, data)
         self._loop.call_at(max(due_s, self._loop.time() + self._way_s), writer.close)
+
+    def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        if not writer.is_closing():  # its end may have gone meanwhile
+            writer.write(data)
 
 
 @dataclass(frozen=True)
