@@ -32,7 +32,7 @@ from benchmarks.children import BENCH_PYTHON, ROOT, Child, make_certificate
 from benchmarks.contenders import KLINES, KLINES_TLS, Contender
 from benchmarks.gil_reader import GilReader, Holder, discover, place_of
 from benchmarks.harness import Harness, Sample, ages_of, counted, measure_load, note_counters, open_harness, running
-from benchmarks.path import LAYOUTS, Layout
+from benchmarks.path import LAYOUTS, Layout, load_name
 from benchmarks.report import Section, as_markdown, save, table, today
 
 PERIOD_S = 0.0001  # between two looks
@@ -235,7 +235,7 @@ def measure_holds(
         what = f"an hour's end, at second {end_s - sent_us.min() / 1e6:.1f}, of {hour.SYMBOLS} symbols"
     else:
         what = f"{layout.name}, {seconds:g} s"
-    what = f"{sample.rate:,} messages a second, {what}, klines at {contender.environment['KLINE_INTERVALS']}"
+    what = f"{load_name(sample.rate)}, {what}, klines at {contender.environment['KLINE_INTERVALS']}"
     return section(sampler, names, sample, sent_us, ages_us, what)
 
 
@@ -266,7 +266,7 @@ def section(
         lines[owner[:2]][owner.line] += 1
     late = int((ages_us > LATE_MS * 1000).sum())
     shares = while_late(sampler, names, sent_us, ages_us)
-    ages = ", ".join(f"{name} {age}" for name, age in zip(HEAD, ages_of(sample), strict=True))
+    ages = ", ".join(f"{name[:-3]} {age} ms" for name, age in zip(HEAD, ages_of(sample), strict=True))
     longest = sorted(owned, key=lambda one: -one[0].ms)[:LISTED]
     parts = [
         f"{what}. {sample.cpu_us:.2f} us a message; ages {ages}, most {sample.most_ms:.2f} ms; {sample.lost} of "
