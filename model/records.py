@@ -3,6 +3,7 @@
 Pure data, each declared here alone. Times `_ms` are milliseconds since the epoch, UTC.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -113,6 +114,24 @@ class TradeBatch:
     written: Callable[[], Sequence[Written]] = field(default=tuple, kw_only=True)
     matches: Sequence[int] | None = field(default=None, kw_only=True)
     uncounted: Sequence[tuple[str, TradeId]] = field(default=(), kw_only=True)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[TradeBatch]") -> "TradeBatch":
+        """Return the trades of several batches of one market, at least one, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def column(name: str) -> Any:
+            return list(itertools.chain.from_iterable(getattr(part, name) for part in parts))
+
+        def written() -> Sequence[Written]:
+            found = [part.written() for part in parts]
+            is_whole = all(len(each) == len(part.symbols) for each, part in zip(found, parts, strict=True))
+            return [*itertools.chain.from_iterable(found)] if is_whole else ()
+
+        names = "symbols", "event_ms", "prices", "sizes", "seqs", "ids", "broken"
+        matches = None if parts[0].matches is None else column("matches")
+        return cls(*map(column, names), written=written, matches=matches, uncounted=column("uncounted"))
 
     def at(self, kept: Sequence[int]) -> "TradeBatch":
         """Return the trades at these positions."""

@@ -62,7 +62,10 @@ class KlineTable:
         klines_at_once: int = KLINES_AT_ONCE,
         consecutive_ids: bool = False,
         has_ids: bool = True,
+        give_way: Callable[[], object] = lambda: None,
     ) -> None:
+        """`give_way()` is called between the parts of a long work: it may wait, and must not change the table."""
+        self._give_way = give_way
         self._most_symbols, self._cuts = most_symbols, not has_ids and not event_clock
         self._event_clock, self._report = event_clock, report
         self._is_inverse, self._quotient_digits = arithmetic.is_inverse, arithmetic.quotient_digits
@@ -135,6 +138,7 @@ class KlineTable:
             columns = np.vstack((columns, np.maximum(int64s(trades.matches, instead=1), 1)))
         until_ms = max(now_ms or 0, int(ms.max(initial=0)))
         forgotten_ms: dict[int, int] = {}
+        self._give_way()
         if self._ids is not None:
             verdicts, revised = self._classify_consecutive(self._ids, trades, rows, ms)
         else:
@@ -152,16 +156,19 @@ class KlineTable:
                 columns = b.ints(columns)  # those in Python's integers were left out
         if self._silent:
             self.feed.end_silences(rows, ms)
+        self._give_way()
         self._gaps.observe(trades.symbols, rows, trades.ids, trades.event_ms)
         if forgotten_ms:
             return revised + self._add_across_gap(forgotten_ms, until_ms, lambda: self._take(columns))
         if now_ms is not None:
             self._observe_lateness(rows, ms, now_ms)
+        self._give_way()
         return revised + self._take(columns) if revised else self._take(columns)
 
     def _take(self, columns: Ints) -> list[Kline]:
         self.counts.trades += columns.shape[1]
         klines, changed = self._counted(*columns)
+        self._give_way()
         if self._ids is not None:
             changed |= self.feed.verify_by_ids(self._ids.filled)
         return klines + self._rollup.reissued(changed)

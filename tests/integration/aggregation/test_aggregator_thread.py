@@ -106,12 +106,16 @@ def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
     assert waits[1] >= 0.2
 
 
-def test_a_close_gives_way_to_a_round_of_reads_and_to_nothing_else():
-    """Between two parts; it does not wait where nothing is read."""
+def test_work_gives_way_to_a_round_of_reads_after_its_slice(monkeypatch):
+    """It does not wait where nothing is read, nor before its slice is over."""
+    monkeypatch.setattr("aggregation.aggregator.SLICE_S", 60.0)
     intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])
     idle = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None, reads_done_wait_s=30.0)
     idle.give_way()
     idle.round_started()
+    idle.give_way()  # within the slice that has begun
+    monkeypatch.setattr("aggregation.aggregator.SLICE_S", 0.0)
+    idle.step()  # a new slice
     waiting = threading.Thread(target=idle.give_way, name="waiting")
     waiting.start()
     assert waiting.is_alive()
