@@ -37,7 +37,7 @@ from model.intervals import Interval
 from model.pacing import ThrottledLogger
 from model.ports import ContractSizes, Report
 from model.records import FeedMarker, Kline, TradeBatch
-from model.wake import WakeSignal
+from model.wake import ReadRound, WakeSignal
 
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
@@ -46,7 +46,6 @@ OPEN_RESTS = 50  # times what the last state took, of many symbols: until the ne
 BATCH_GOAL = 2_000  # trades that gather before they are counted: each batch costs 0.3 ms beside them
 DECODED_AT_ONCE = 250  # payloads: half a millisecond
 SLICE_S = 0.0005  # of work, after which a round of reads goes first
-YIELD_S = 0.00002  # long enough for a thread that waits for the GIL to take it
 PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.1  # how long they gather, but never past an end or a close
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
@@ -106,7 +105,7 @@ class Aggregator(clock.ThreadOwner):
         self._events, self._on_silence = events, on_silence
         self._check_due_ms, self._awaited_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end of a window that connections were probed for last
-        self._wake, self._reads_done = WakeSignal(), WakeSignal()
+        self._wake, self._reads_done, self._round = WakeSignal(), WakeSignal(), ReadRound()
         self._stop, self._count_until_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
@@ -138,7 +137,6 @@ class Aggregator(clock.ThreadOwner):
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
         self._pause_s = PAUSE_S
-        self._is_reading = False  # whether a round of reads goes on
         self._slice_ends_s = 0.0
         self._is_flooded = False  # whether more waits than a step counts at once: none of it gives way
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
@@ -164,11 +162,11 @@ class Aggregator(clock.ThreadOwner):
 
     def round_started(self) -> None:
         """Note that a round of reads goes on: two threads at a time slow each other."""
-        self._is_reading = True
+        self._round.goes_on = True
 
     def round_finished(self) -> None:
         """Wake the thread where it waits for the end of a round of reads; an attribute look-up where it does not."""
-        self._is_reading = False
+        self._round.goes_on = False
         if self._reads_done.is_armed:
             self._reads_done.set()
 
@@ -229,18 +227,10 @@ class Aggregator(clock.ThreadOwner):
             self._reads_done.wait(self._reads_done_wait_s)
 
     def give_way(self) -> None:
-        """Let a round of reads go first after SLICE_S of work, where one waits for the GIL; not in a flood.
-
-        A thread that wants the GIL gets it after 5 ms, and a reader gives it away with each of its system calls.
-        """
-        if self._is_flooded or time.monotonic() < self._slice_ends_s:
-            return
-        time.sleep(YIELD_S)
-        if self._is_reading:
-            self._reads_done.arm()
-            if self._is_reading:
-                self._reads_done.wait(self._reads_done_wait_s)
-        self._slice_ends_s = time.monotonic() + SLICE_S
+        """Let a round of reads go first after SLICE_S of work; not in a flood."""
+        if not self._is_flooded and time.monotonic() >= self._slice_ends_s:
+            self._round.give_way(self._reads_done_wait_s)
+            self._slice_ends_s = time.monotonic() + SLICE_S
 
     def step(self) -> int:
         """Count what waits, then close what is due; what comes meanwhile is left to the next step.

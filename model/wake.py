@@ -1,7 +1,11 @@
-"""Waking one sleeping thread from many. Any thread sets the signal; one thread waits for it."""
+"""Waking one sleeping thread from many, and letting the thread that reads the sockets go first."""
 
 import contextlib
 import threading
+import time
+
+YIELD_S = 0.00002  # long enough for a thread that waits for the GIL to take it
+LOOK_S = 0.0001
 
 
 class WakeSignal:
@@ -32,3 +36,21 @@ class WakeSignal:
         was_set = self._lock.acquire(timeout=timeout_s)
         self.is_armed = False
         return was_set
+
+
+class ReadRound:
+    """Whether a round of reads goes on; long work on another thread gives way to it.
+
+    A thread that wants the GIL gets it after 5 ms only, and a reader gives it away again with each of its system calls:
+    beside a thread that computes, a round of sixteen reads would take as long as that does.
+    """
+
+    def __init__(self) -> None:
+        self.goes_on = False
+
+    def give_way(self, limit_s: float) -> None:
+        """Give up the GIL, and wait for the end of a round that goes on then; for `limit_s` at most."""
+        time.sleep(YIELD_S)
+        until_s = time.monotonic() + limit_s
+        while self.goes_on and time.monotonic() < until_s:
+            time.sleep(LOOK_S)

@@ -15,6 +15,7 @@ from consumers.redis.raw_queue import RawQueue
 from model.clock import now_ms
 from model.pacing import Backoff, ThrottledLogger
 
+KLINE_BYTES = 64 * 1024  # per write: two messages, a millisecond of work, which raw payloads wait for
 WRITE_BYTES = 512 * 1024  # per write: large enough to be cheap, small enough for the kernel to take at once
 IN_FLIGHT_LIMIT = 20_000  # messages without a reply: what a lost connection may cost, and several writes deep
 FIRST_LOOK_S = 0.001  # how often to read replies before a connection's first, which the checkpoint waits for
@@ -111,7 +112,7 @@ class Session:
             commands = self._checkpoint.take_commands()
             self._in_flight.add_commands(len(commands))
             if self._klines.is_due(now_s):
-                klines, size = self._klines.take(self._packer, self._in_flight, WRITE_BYTES, now_ms())
+                klines, size = self._klines.take(self._packer, self._in_flight, KLINE_BYTES, now_ms())
                 commands += klines
         if batches := self._raw.take(WRITE_BYTES - size):
             pieces = self._packer.pieces(batches)

@@ -18,7 +18,9 @@ from consumers.redis.publisher import Publisher
 from consumers.redis.session import PublisherState, Session
 from model.clock import now_ms
 from model.events import NO_EVENTS, EventSink
+from model.wake import ReadRound
 
+ROUND_LIMIT_S = 0.002  # how long the klines of one write wait for a round of reads
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
 
 
@@ -41,6 +43,7 @@ class RedisPublisher(Publisher):
         self._in_flight = self._state.in_flight
         self._session: Session | None = None
         self._connection_lock = threading.Lock()  # held by the connection's owner: the thread, but while it sleeps
+        self._round = ReadRound()
         self._broken: Exception | None = None  # of another owner: this thread raises it
 
     # -- any thread ------------------------------------------------------------------------------------
@@ -54,8 +57,14 @@ class RedisPublisher(Publisher):
                 "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, or rediss://"
             ) from error.with_traceback(None)
 
+    def round_started(self) -> None:
+        """As `Publisher` says, and note that a round of reads goes on."""
+        self.wake.is_armed = False
+        self._round.goes_on = True
+
     def round_finished(self) -> None:
         """Send the raw payloads that wait, here and now, without waiting: a wake-up less. Any thread."""
+        self._round.goes_on = False
         is_left = True
         if self._connection_lock.acquire(blocking=False):
             try:
@@ -129,6 +138,9 @@ class RedisPublisher(Publisher):
                 session.wait()
         elif not session.has_waiting:
             return self._sleep(session)
+        else:  # many klines: payloads that are read meanwhile do not wait for all of them
+            with self._asleep():
+                self._round.give_way(ROUND_LIMIT_S)
         return True
 
     def _connect(self) -> None:
