@@ -29,7 +29,7 @@ _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 class DedupeLimits:
     """How many ids are kept, and how long."""
 
-    chunk_ids: int = 8_000  # half a megabyte, which stays in cache: a set of 100,000 takes four times as long
+    chunk_ids: int = 4_000  # a quarter of a megabyte, which stays in cache; to hash and sort them takes a millisecond
     kept_ids: int = 100_000  # 0.8 MB and the newest chunk: hours of a quiet market
     kept_ms: int = 120_000  # a reconnect and its replay are over by then
     most_ids: int = 800_000  # memory bound for floods, about 7 MB
