@@ -214,7 +214,7 @@ def test_a_callback_that_hangs_does_not_hang_the_stop(start: Start) -> None:
     reader.stop()
     took_s = time.monotonic() - begin_s
     release.set()
-    assert took_s < 1.5
+    assert took_s < 8.0, "it hangs for 10"
 
 
 def test_deadlines_are_kept_during_a_flood(start: Start) -> None:

@@ -204,7 +204,7 @@ def test_stopping_under_load_is_prompt_and_leaves_no_thread(harness: Harness, ex
     took_s = time.monotonic() - started_s
     done.set()
     flooder.join(5)
-    assert took_s < 2.0
+    assert took_s < STOP_S / 2
     assert stream_threads() == []
     assert all(sink.marks[-1][0] == "down" for sink in sinks)
 
@@ -216,7 +216,7 @@ def test_idle_streams_stop_at_once(harness: Harness) -> None:
     harness.wait(lambda: all(status.state == "live" for status in supervisor.status()))
     started_s = time.monotonic()
     assert supervisor.stop(STOP_S) == []
-    assert time.monotonic() - started_s < 0.5
+    assert time.monotonic() - started_s < STOP_S / 4, "they would wait for 10 s or more"
 
 
 def test_a_function_that_ignores_the_stop_is_named_and_does_not_hold_it_up(harness: Harness) -> None:

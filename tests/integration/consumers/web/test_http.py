@@ -189,7 +189,7 @@ def test_a_session_gets_messages_answers_and_its_end(web):
         assert client.recv(timeout=30) == "echo one"
         assert not Echo.made[0].is_closed
     wait_until(lambda: Echo.made[0].is_closed)
-    assert worker.stats().extra["clients"] == 0
+    wait_until(lambda: worker.stats().extra["clients"] == 0)
 
 
 def test_a_session_that_reads_nothing_is_closed(web):
