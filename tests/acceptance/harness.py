@@ -75,8 +75,15 @@ class CollectorProcess:
     def wait_for(self, event: str, limit_s: float = LIMIT_S, count: int = 1) -> dict[str, Any]:
         """Wait for a log line; returns the newest."""
         wait_until(lambda: len(self.events(event)) >= count or self.process.poll() is not None, limit_s)
+        if len(self.events(event)) < count:
+            self._join_readers()  # it has ended, and its last lines may not have been read yet
         assert len(self.events(event)) >= count, self.newest_output()
         return self.events(event)[-1]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The newest status line; waits for the first."""
+        return self.wait_for("status")
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = LIMIT_S) -> int:
         """Signal it, wait, return the exit code."""

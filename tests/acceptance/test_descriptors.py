@@ -142,7 +142,7 @@ def test_unauthenticated_clients_of_the_websocket_output_cost_the_streams_nothin
         }
 
         def figures(collector):
-            return collector.events("status")[-1]["consumers"]
+            return collector.status["consumers"]
 
         with (
             CollectorProcess(tmp_path, tmp_path / "few.py", **settings) as collector,

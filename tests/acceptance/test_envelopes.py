@@ -103,7 +103,7 @@ def test_a_full_redis_costs_storage_and_history_alone(tmp_path, valkey):
         try:
             before = len(subscriber.klines())
             wait_until(lambda: len(subscriber.klines()) > before + 8)
-            of = lambda name: collector.events("status")[-1]["consumers"][name]["extra"]  # noqa: E731
+            of = lambda name: collector.status["consumers"][name]["extra"]  # noqa: E731
             wait_until(lambda: of("storage")["refused"] > 0 and of("history")["klines_waiting"] > 0)
         finally:
             client.config_set("maxmemory", "0")

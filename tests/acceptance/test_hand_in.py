@@ -94,8 +94,7 @@ def test_a_mistake_costs_itself(tmp_path, valkey, settings):
             raw = subscriber.received["stream:bybit_trades"]
             wait_until(lambda: len(of_eth(subscriber, "trades")) > 20 and list(raw).count(b"view") > 20)
             wait_until(lambda: sum(b"BTCUSDT" in message for message in list(raw)) > 20)
-            collector.wait_for("status", count=len(collector.events("status")) + 2)
-            status = collector.events("status")[-1]
+            status = collector.wait_for("status", count=len(collector.events("status")) + 2)
             assert collector.stop() == 0
 
     assert status["faults"]["not_a_message"] >= 4 * 20

@@ -56,7 +56,7 @@ def test_a_flood_while_redis_hangs_costs_bounded_memory(tmp_path, free_port):
                 for number in range(0, MESSAGES, CHUNK):
                     exchange.send(*[one.replace(b"NUMBER", b"%d" % (number + index)) for index in range(CHUNK)])
                     most = max(most, resident_mb(collector.process.pid))
-                wait_until(lambda: collector.events("status")[-1]["consumers"]["redis"]["dropped"] > 0)
+                wait_until(lambda: collector.status["consumers"]["redis"]["dropped"] > 0)
                 assert collector.process.poll() is None
             finally:
                 os.kill(pid, signal.SIGCONT)

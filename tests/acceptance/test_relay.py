@@ -38,8 +38,7 @@ def test_pods_of_a_stateful_set_and_a_relay_are_one_collector(tmp_path, valkey):
             wait_until(lambda: len(symbols_of(of_since(subscriber.klines(), begin_ms))) == 6)
             for shard in shards:
                 assert shard.stop() == 0
-            relay.wait_for("status")
-            wait_until(lambda: relay.events("status")[-1]["relay"]["received"] > 0)
+            wait_until(lambda: relay.status["relay"]["received"] > 0)
             wait_until(lambda: relayed_since(folder, begin_ms) == of_since(subscriber.klines(), begin_ms))
             assert relay.stop() == 0
     published = of_since(subscriber.klines(), begin_ms)

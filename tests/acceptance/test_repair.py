@@ -88,7 +88,7 @@ def test_seconds_of_unreadable_messages_are_healed(tmp_path, valkey):
                 garble(sim, subscriber, what, number)
             wait_for_more_completes(subscriber, 20)
             wait_until(lambda: not incomplete_seconds(subscriber))
-            failures = collector.events("status")[-1]["klines"]["failures"]
+            failures = collector.status["klines"]["failures"]
             assert collector.stop() == 0
         compared, wrong = wrong_klines(subscriber.klines(), sim)
 
@@ -106,8 +106,7 @@ def garble(sim: SimulatorProcess, subscriber: Subscriber, what: str, number: int
 
 def spliced(collector: CollectorProcess) -> int:
     """How many gaps of a symbol were spliced, as the newest status line has it."""
-    lines = collector.events("status")
-    return lines[-1]["klines"]["spliced"] if lines else 0
+    return int(collector.status["klines"]["spliced"])
 
 
 def incomplete_seconds(subscriber: Subscriber) -> list[object]:
