@@ -19,12 +19,13 @@ MARK_WITHIN = 120  # bytes
 
 
 class Publisher(asyncio.Protocol):
-    """The connection to Redis; replies are thrown away."""
+    """The connection to Redis, which is asked for no replies: nothing is known of what arrived."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and begin with nothing waiting."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
+        transport.write(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n")
         self._waiting: list[bytes] = []
         self._loop = asyncio.get_running_loop()
 
