@@ -122,7 +122,10 @@ class TradeBatch:
             return parts[0]
 
         def column(name: str) -> Any:
-            return list(itertools.chain.from_iterable(getattr(part, name) for part in parts))
+            values: list[Any] = []
+            for part in parts:
+                values += getattr(part, name)
+            return values
 
         def written() -> Sequence[Written]:
             found = [part.written() for part in parts]
