@@ -117,7 +117,7 @@ class TradeBatch:
 
     @classmethod
     def joined(cls, parts: "Sequence[TradeBatch]") -> "TradeBatch":
-        """Return the trades of several batches of one market, at least one, in their order."""
+        """Return the trades of several batches of one decoder, at least one, in their order."""
         if len(parts) == 1:
             return parts[0]
 
