@@ -67,17 +67,23 @@ class ExchangeRest:
 
     def begin_clock(self) -> None:
         """Have the exchange's time measured once by a thread of its own, which ends then; returns at once."""
-        threading.Thread(target=self.look_at_clock, name="clock", daemon=True).start()
+        threading.Thread(target=self._look_early, name="clock", daemon=True).start()
+
+    def _look_early(self) -> None:
+        """Measure once; where that fails, as before the network is up, the next look is due at once."""
+        with self._looking:
+            if self.clock.refresh():
+                self._has_looked.set()
 
     def look_at_clock(self) -> None:
         """Measure the exchange's time where that is due; waits for another thread that is at it."""
         with self._looking:
-            if self.clock.seconds_to_refresh() == 0:
+            if not self._has_looked.is_set() or self.clock.seconds_to_refresh() == 0:
                 self.clock.refresh()
         self._has_looked.set()
 
     def wait_for_clock(self, limit_s: float) -> None:
-        """Wait until `look_at_clock` has been called once, by another thread, whatever came of it."""
+        """Wait until `begin_clock` has measured, or `look_at_clock` was called once, whatever came of that."""
         self._has_looked.wait(limit_s)
 
     def stop(self) -> None:

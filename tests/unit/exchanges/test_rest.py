@@ -1,11 +1,13 @@
 """REST of all markets, for callers that need an answer or None."""
 
+import threading
 from collections.abc import Sequence
 
 from exchanges.rest import REFUSED_S, ExchangeRest
 from model.ports import HistoryError
 from model.problems import Problem
 from model.records import PastTrade
+from tests.support.waiting import wait_until
 
 TRADES = [
     PastTrade(1, 1, 1.0, 1.0, 1),
@@ -143,6 +145,22 @@ def test_the_time_that_another_thread_measures_is_not_measured_twice():
     rest.look_at_clock()
     assert asked
     assert rest.outages.seen == asked
+
+
+def test_an_early_look_that_fails_is_made_again_at_once():
+    """As before the network is up: the wait for the exchange's time goes on until the repair thread has looked."""
+    rest = Rest()
+    rest.market.failure = HistoryError("down", problem=Problem("refused", "host"))
+    rest.begin_clock()
+    wait_until(lambda: rest.outages.seen)
+    rest.market.failure = None
+    looks = [thread for thread in threading.enumerate() if thread.name == "clock"]
+    for look in looks:
+        look.join(20.0)
+    assert not rest.clock.is_known
+    rest.look_at_clock()
+    rest.wait_for_clock(20.0)
+    assert rest.clock.is_known
 
 
 def test_no_request_for_an_unknown_symbol_is_sent_for_a_while():
