@@ -359,7 +359,7 @@ class ClockSampler:
     """Decodes batches of trades and passes the exchange's time in the newest message of each to a clock.
 
     Its way to us only makes that time older, so that the clock is never early by it; without REST it keeps a wrong host
-    clock from closing candles early. Aggregator thread; reads one time of one message per batch.
+    clock from closing candles early. Aggregator thread; reads one time of one message per part of a batch.
     """
 
     def __init__(self, decoder_of: Callable[[str], MarketDecoder], observe: Observe) -> None:

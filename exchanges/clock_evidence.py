@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 DRIFT = 1e-4  # how far a host's oscillator may be off: 100 ppm, twice what is usual
 ONE_WAY_ONLY_MS = 500  # the quickest message of many was on its way for less
+TOGETHER_MS = 20  # messages that waited together are one proof, not many
 JUMP_MS = 1_000  # two measures of REST further apart, with no message to decide, contradict each other
 PERSIST_MS, PERSIST_TIMES = 2_000, 3  # one source alone overrules REST alone after so long and so many messages
 SOURCES_MOST = 5_000  # far more symbols than any market has; beyond it the bounds begin anew
@@ -33,8 +34,8 @@ class OneWayBound:
     def add(self, bound_ms: float, ts_ms: int, now_ms: float, source: str = "") -> None:
         """Add the bound of a message of `source` with the time `ts_ms`, received at `now_ms`."""
         line = bound_ms + DRIFT * now_ms
+        self.count += now_ms - self.newest_ms >= TOGETHER_MS
         self.newest_ms = now_ms
-        self.count += 1
         if ts_ms == self._best_ts_ms:
             self._best = max(self._best, line)
         elif line > self._best:

@@ -48,7 +48,7 @@ class Listings:
         self._outages, self._logger = outages, ThrottledLogger(log)
         self.version = 0  # how often all of `reads` were read
         self.known = threading.Event()  # set once they were
-        self.news = threading.Event()  # set at each reading, and at the end; who waits for it clears it
+        self.news = threading.Event()  # set when all main markets were read, and at the end; who waits for it clears it
         self._reads, self._refresh_s, self._quote, self._reread_s = dict(reads), refresh_s, quote, reread_s
         self._events = events
         self._main = frozenset(reads)
