@@ -46,6 +46,7 @@ OPEN_RESTS = 50  # times what the last state took, of many symbols: until the ne
 BATCH_GOAL = 2_000  # trades that gather before they are counted: each batch costs 0.3 ms beside them
 DECODED_AT_ONCE = 250  # payloads: half a millisecond
 SLICE_S = 0.0005  # of work, after which a round of reads goes first
+GIVE_WAY_S = 0.001  # how long a slice waits for the end of that round: what is due is due, however much is read
 PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.1  # how long they gather, but never past an end or a close
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
@@ -138,7 +139,7 @@ class Aggregator(clock.ThreadOwner):
         self._step_took_s = 0.0
         self._pause_s = PAUSE_S
         self._slice_ends_s = 0.0
-        self._is_flooded = False  # whether more waits than a step counts at once: none of it gives way
+        self._is_flooded = False  # whether more waits than two batches: none of it gives way
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
     def share_open_klines(
@@ -227,9 +228,9 @@ class Aggregator(clock.ThreadOwner):
             self._reads_done.wait(self._reads_done_wait_s)
 
     def give_way(self) -> None:
-        """Let a round of reads go first after SLICE_S of work; not in a flood."""
-        if not self._is_flooded and time.monotonic() >= self._slice_ends_s:
-            self._round.give_way(self._reads_done_wait_s)
+        """Let a round of reads go first after SLICE_S of work; not in a flood, nor at the end."""
+        if time.monotonic() >= self._slice_ends_s and not (self._is_flooded or self._stop.is_set()):
+            self._round.give_way(GIVE_WAY_S)
             self._slice_ends_s = time.monotonic() + SLICE_S
 
     def step(self) -> int:

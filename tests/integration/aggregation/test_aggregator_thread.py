@@ -106,22 +106,25 @@ def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
     assert waits[1] >= 0.2
 
 
-def test_work_gives_way_to_a_round_of_reads_after_its_slice(monkeypatch):
-    """It does not wait where nothing is read, nor before its slice is over."""
-    monkeypatch.setattr("aggregation.aggregator.SLICE_S", 60.0)
+def test_work_gives_way_to_a_round_of_reads_after_each_slice(monkeypatch):
+    """Not before its slice is over, nor when it is to end."""
     intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])
-    idle = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None, reads_done_wait_s=30.0)
-    idle.give_way()
+    idle, waits = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None), []
+    monkeypatch.setattr("model.wake.ReadRound.give_way", lambda each, _limit_s: waits.append(each.goes_on))
+    monkeypatch.setattr("aggregation.aggregator.SLICE_S", 60.0)
     idle.round_started()
+    idle.give_way()
     idle.give_way()  # within the slice that has begun
+    assert waits == [True]
     monkeypatch.setattr("aggregation.aggregator.SLICE_S", 0.0)
     idle.step()  # a new slice
-    waiting = threading.Thread(target=idle.give_way, name="waiting")
-    waiting.start()
-    assert waiting.is_alive()
     idle.round_finished()
-    waiting.join(15)
-    assert not waiting.is_alive()
+    idle.give_way()
+    idle.give_way()
+    assert waits == [True, False, False]
+    idle._stop.set()
+    idle.give_way()
+    assert len(waits) == 3
 
 
 def test_a_market_may_come_while_it_runs(aggregator, published):
