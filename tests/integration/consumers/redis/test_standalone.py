@@ -134,6 +134,27 @@ def test_another_thread_may_send_for_the_sleeping_one(valkey, publisher, listen)
     wait_until(lambda: one.stats().delivered == 4_000)
 
 
+def test_raw_payloads_go_out_between_the_writes_of_many_klines(valkey, publisher, listen, monkeypatch):
+    """A reader that finds the thread between two of them sends by itself: it does not wait for all of them."""
+
+    def read_a_socket(*_: object) -> None:
+        one.round_started()
+        one.publish_raw(RAW, b"read meanwhile")
+        one.round_finished()
+
+    monkeypatch.setattr("consumers.redis.session.KLINE_BYTES", 1)
+    monkeypatch.setattr("model.wake.ReadRound.give_way", read_a_socket)
+    listener = listen(valkey.port, RAW, KLINES)
+    one = publisher(url(valkey))
+    wait_until(lambda: one.is_connected)
+    with one._connection_lock:  # all of them wait when the thread wakes up
+        for number in range(5):
+            one.offer(klines(number))
+    wait_until(lambda: len([name for name, _ in listener.pump() if name == KLINES]) == 5)
+    assert listener.numbers() == [0, 1, 2, 3, 4]
+    assert [name for name, _ in listener.got][:4] == [KLINES, RAW, KLINES, RAW]
+
+
 def test_what_breaks_on_another_thread_is_the_publishers_affair(server, publisher):
     """The thread that reads sockets never sees an error; what it put is counted, and goes on once Redis is back."""
     one = publisher(url(server))
