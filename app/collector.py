@@ -193,8 +193,9 @@ class Collector:
         return Plan.of(self.settings, self._venue, self._followed)
 
     def start(self, stop: threading.Event | None = None) -> Exit | None:
-        """Start outputs first, then streams; an exit code where a part cannot start. `stop` ends every wait.
+        """Start outputs first, then streams; an exit code where a part cannot start.
 
+        `stop` ends every wait but that for the exchange's time, which is short.
         What takes round trips to the exchange is under way side by side: listing and time, then time and connections.
         """
         log_source(self.settings.exchange, **self._network, is_testnet=self.settings.use_testnet)
