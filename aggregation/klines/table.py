@@ -20,7 +20,7 @@ from aggregation.klines.feed_state import FeedState
 from aggregation.klines.rollup import KLINES_AT_ONCE, Changes, IntervalRollup, TableCounts
 from aggregation.klines.sequences import ConsecutiveIds
 from aggregation.klines.symbols import TooManySymbolsError
-from aggregation.recovery.gaps import gap_start_ms, missing_trades, span_of, trades_before
+from aggregation.recovery.gaps import gap_start_ms, missing_trades, placed, span_of, trades_before
 from aggregation.recovery.liveness import Watermarks
 from aggregation.trade_queue import FeedGap
 from model.intervals import Interval
@@ -369,7 +369,7 @@ class KlineTable:
         if not gap.last_id:
             self._set_first_open(row, from_ms, trades_before(past, from_ms)[-1])
         self.feed.verify_inserted(row, gap, from_ms)
-        new = self._new_ones(row, missing, now_ms)
+        new = placed(self._new_ones(row, missing, now_ms), past)
         klines, changed = self._count_past(row, new)
         if lost_ms := self._rollup.base_of(row).forgotten(row, [trade.event_ms for trade in new]):
             self.feed.record_uncounted(row, lost_ms)

@@ -4,6 +4,7 @@ Pure; the aggregator thread. Holds no klines: klines/feed_state.py marks them.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -104,6 +105,20 @@ def span_of(trade: PastTrade) -> tuple[int, int]:
 def trades_before(past: Sequence[PastTrade], ms: int) -> list[PastTrade]:
     """The trades that count and were matched before `ms`."""
     return [trade for trade in past if trade.event_ms < ms and trade.is_counted]
+
+
+def placed(new: Sequence[PastTrade], past: Sequence[PastTrade]) -> list[PastTrade]:
+    """Return the trades to be inserted, each before the counted ones that the exchange lists after it.
+
+    Two messages may share time and sequence number (BYBIT_V5.md, trap T12). What is counted last of such is taken for
+    the last: a trade of the first message, inserted later, would be the close. Its number is made one less.
+    """
+    ids = {trade.trade_id for trade in new}
+    last = {(t.event_ms, t.seq): index for index, t in enumerate(past) if t.trade_id not in ids}
+    position = {trade.trade_id: index for index, trade in enumerate(past)}
+    return [
+        replace(t, seq=t.seq - 1) if position.get(t.trade_id, 0) < last.get((t.event_ms, t.seq), -1) else t for t in new
+    ]
 
 
 def missing_trades(gap: FeedGap, past: Sequence[PastTrade], base: Interval) -> list[PastTrade] | None:

@@ -129,6 +129,31 @@ def test_inserted_trades_count_for_as_many_as_they_stand_for():
     assert [k.trade_count for k in klines if k.timestamp == T0] == [12]
 
 
+@pytest.mark.parametrize("lost", ["1", "2"])
+def test_of_two_messages_with_one_time_and_number_the_exchanges_order_counts(lost):
+    """Whichever of them was lost: both end their second, the second of them at its close."""
+    feed_gaps, klines = list[FeedGap](), list[Kline]()
+    kt = table("1s", needs_feed=True, on_gap=feed_gaps.append)
+    kt.feed.up(["A"], T0 - 5_000)
+    rows = {"0": (-2_000, 4, 1, "A", 1), "1": (900, 5, 1, "A", 7), "2": (900, 6, 1, "A", 7), "3": (1_500, 8, 1, "A", 9)}
+    kt.add(replace(trades(rows["0"]), ids=["0"]), T0)
+    kt.feed.down(["A"], T0 - 1_000)
+    kt.feed.up(["A"], T0 - 500)
+    for number in [number for number in ("1", "2", "3") if number != lost]:
+        if number == "3":
+            kt.feed.down(["A"], T0 + 950)
+            kt.feed.up(["A"], T0 + 1_000)
+        klines += kt.add(replace(trades(rows[number]), ids=[number]), T0 + rows[number][0])
+    past = [past_trade(T0 - 2_500, trade_id="x")]
+    past += [past_trade(T0 + ms, float(price), 1.0, n, seq) for n, (ms, price, _, _, seq) in rows.items()]
+    klines += [kline for gap in feed_gaps for kline in kt.insert_trades(gap, past, T0 + 1_900) or []]
+    klines += kt.close_until(T0 + 2_000)
+    newest = {kline.timestamp: kline for kline in klines}
+
+    assert (newest[T0].open, newest[T0].close, newest[T0].trade_count) == (4, 6, 2)
+    assert newest[T0 + 1_000].open == 6
+
+
 def test_a_broken_trade_within_a_gap_is_part_of_it():
     """What is down already and cannot be read either is one gap, filled as one, as far back as it reaches."""
     harness = Harness(event_clock=False)
