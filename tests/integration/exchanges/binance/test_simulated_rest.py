@@ -198,12 +198,11 @@ def test_a_candle_is_the_sum_of_its_trades_the_takers_share_included(simulator):
     """A second of spot, all nine columns."""
 
     def one() -> tuple[list[Any], list[dict[str, Any]]] | None:
-        trades = simulator.get("/api/v3/trades", symbol="BTCUSDT", limit=1000).json()
         rows = simulator.get("/api/v3/klines", symbol="BTCUSDT", interval="1s", limit=3).json()
-        start = rows[0][0]
-        if trades[0]["time"] >= start:
+        trades = simulator.get("/api/v3/trades", symbol="BTCUSDT", limit=1000).json()
+        if len(rows) < 3 or not trades or trades[0]["time"] >= rows[0][0]:
             return None
-        return rows[0], [trade for trade in trades if trade["time"] // 1000 * 1000 == start]
+        return rows[0], [trade for trade in trades if trade["time"] // 1000 * 1000 == rows[0][0]]
 
     found: list[tuple[list[Any], list[dict[str, Any]]]] = []
     wait_until(lambda: found.extend(filter(None, [one()])) or found, LIMIT_S, POLL_S)
