@@ -69,7 +69,11 @@ class Faults:
         return found[: int(body.get("connections", len(found)))]
 
     def drop(self, body: dict[str, Any]) -> dict[str, Any]:
-        """ "code": "abort" (TCP ends without a close frame), "rst", or a close code such as 1000 or 1012."""
+        """ "code": "abort" (TCP ends without a close frame), "rst", or a close code such as 1000 or 1012.
+
+        From the answer on they count no more, also where their end takes longer: who asks for the subscriptions until
+        all are back sees none of those that end.
+        """
         chosen, code = self._chosen(body), body.get("code", "abort")
         if code not in ("abort", "rst") and not (isinstance(code, int) and 1000 <= code < 5000):
             raise ValueError(f"code {code!r}: abort, rst or a close code")
@@ -81,6 +85,7 @@ class Faults:
             else:
                 connection.flush(time.monotonic())
                 close_soon(connection, code)
+            self._ws.forget(connection)
         return {"connections": len(chosen)}
 
     def outage(self, body: dict[str, Any]) -> dict[str, Any]:

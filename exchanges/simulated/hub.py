@@ -145,9 +145,11 @@ class Hub:
         return session
 
     def close(self, session: Session) -> None:
-        """Remove a session and its subscriptions."""
+        """Remove a session and its subscriptions; without effect where it is removed already."""
         for topic in list(session.topics.values()):
             self.leave(session, topic)
+        if session not in self.sessions:
+            return
         self.sessions.discard(session)
         if self.with_digest:
             self.closed_digests.append(session.digest_report())

@@ -200,8 +200,13 @@ class WsServer:
         except ConnectionClosed:
             pass
         finally:
-            self.connections.discard(connection)
-            self._hub.close(session)
+            self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Remove a connection, its session and its subscriptions: nothing is sent to it any more."""
+        self.connections.discard(connection)
+        if connection.session is not None:
+            self._hub.close(connection.session)
 
     def flush(self) -> None:
         """Write the waiting frames of every session; a client that reads too slowly is disconnected."""

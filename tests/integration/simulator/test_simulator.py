@@ -95,6 +95,18 @@ def test_drop_without_a_close_frame(shared_sim: SimulatorProcess, code: str) -> 
         assert closed.value.rcvd is None
 
 
+@pytest.mark.parametrize("code", ["abort", "rst", 1000])
+def test_what_is_dropped_counts_no_more(shared_sim: SimulatorProcess, code: str | int) -> None:
+    """From the answer on, also where the client reads nothing and so never ends the handshake."""
+    with PlainClient(shared_sim.ws_url()) as victim:
+        victim.subscribe("publicTrade.ETHUSDT")
+        there = shared_sim.stats()
+        shared_sim.command("drop", code=code, topic="publicTrade.ETHUSDT")
+        left = shared_sim.stats()
+        assert left["subscriptions"] == there["subscriptions"] - 1
+        assert left["connections"] == there["connections"] - 1
+
+
 def test_stall_is_silence_without_pongs_and_then_everything(shared_sim: SimulatorProcess) -> None:
     """Kept messages follow when the stall is over."""
     with PlainClient(shared_sim.ws_url()) as client:
