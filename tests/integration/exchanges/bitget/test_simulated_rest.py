@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from contextlib import closing
 from decimal import Decimal
 
@@ -218,8 +219,9 @@ def test_refusals_have_codes_and_no_data(simulator):
     ("path", "most"),
     [("spot/market/fills", 20), ("mix/market/candles", 20), ("spot/market/fills-history", 10), ("public/time", 10)],
 )
-def test_requests_of_a_path_and_address_are_counted_by_the_second(path, most):
+def test_requests_of_a_path_and_address_are_counted_by_the_second(path, most, monkeypatch):
     """A header says how many are left; nothing says when to ask again."""
+    monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)  # a second that lasts as long as the requests take
     service = Simulator(Options(categories=("linear", "spot"), symbols=1, illiquid=0, rate=0), "bitget").service
     query = {"symbol": NAME, "productType": "USDT-FUTURES", "granularity": "1m"}
     asked = Request("GET", f"/api/v2/{path}", query, {}, "10.0.0.1")
