@@ -150,8 +150,10 @@ class SymbolFollower:
 
     def take(self) -> Choice | None:
         """The choice where it changed since the last call, else None."""
-        is_due, self._is_due = self._is_due, False
-        return self.choice if is_due else None
+        if not self._is_due:
+            return None
+        self._is_due = False  # before the choice is read: one that comes meanwhile is due again
+        return self.choice
 
     def start(self) -> None:
         """Start the threads."""
@@ -326,13 +328,14 @@ class SymbolFollower:
                 log.error("symbols_none_listed", names=self._names[:20], kept=kept)
                 self._choice = kept
             return
-        for market, symbols in found.items():
-            came, went = changes_of(self._choice.get(market, ()), symbols)
+        before, self._choice = self._choice, found
+        changes = {market: changes_of(before.get(market, ()), symbols) for market, symbols in found.items()}
+        if any(came or went for came, went in changes.values()):
+            self._is_due = True  # once the choice is there to be taken
+        for market, (came, went) in changes.items():
             if came or went:
-                self._is_due = True
                 write = log.info if self._is_announced else log.debug  # those of the start are logged by who waits
-                write("symbols_followed", market=market, count=len(symbols), came=came[:20], went=went[:20])
-        self._choice = found
+                write("symbols_followed", market=market, count=len(found[market]), came=came[:20], went=went[:20])
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -94,6 +94,34 @@ def test_symbols_of_the_settings_are_taken_as_they_are_where_there_is_no_rest() 
     assert (harness.linear, harness.asked, harness.follower.take()) == (["BTCUSDT", "WHATEVER"], 0, None)
 
 
+def test_a_change_is_taken_whole_wherever_the_other_thread_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Main takes it while it is logged; another comes while main takes: none is lost, and what is taken is the new."""
+    harness, taken = Harness("BTCUSDT", listed=LINEAR), []
+    harness.step()
+
+    def take(*_: Any, **__: Any) -> None:
+        taken.append(harness.follower.take())
+
+    monkeypatch.setattr(follower.log, "debug", take)
+    harness.new = ["ETH"]
+    harness.follower.step()
+    assert taken == [{"linear": ("ETHUSDT",)}]
+
+    monkeypatch.setattr(follower.log, "debug", lambda *_, **__: None)
+    changes = iter([["SOL"]])
+
+    def choice(own: SymbolFollower) -> Any:
+        found = dict(own._choice)
+        harness.new = next(changes, None)
+        own.step()
+        return found
+
+    harness.new = ["BTC"]
+    harness.follower.step()
+    monkeypatch.setattr(SymbolFollower, "choice", property(choice))
+    assert [harness.follower.take() for _ in range(3)] == [{"linear": ("BTCUSDT",)}, {"linear": ("SOLUSDT",)}, None]
+
+
 def test_a_change_is_there_at_the_next_look_where_all_is_listed() -> None:
     """Coins are symbols by their quote; the choice is handed out once."""
     harness = Harness("BTCUSDT", listed=LINEAR)
