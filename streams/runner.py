@@ -65,8 +65,10 @@ class Runner:
 
     def take_success(self) -> bool:
         """Whether the stream has succeeded since the last call."""
-        success, self._success = self._success, False
-        return success
+        if not self._success:  # a success between reading and writing would be lost
+            return False
+        self._success = False
+        return True
 
     def _succeeded(self) -> None:
         self._success = True
