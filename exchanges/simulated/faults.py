@@ -71,8 +71,7 @@ class Faults:
     def drop(self, body: dict[str, Any]) -> dict[str, Any]:
         """ "code": "abort" (TCP ends without a close frame), "rst", or a close code such as 1000 or 1012.
 
-        From the answer on they count no more, also where their end takes longer: who asks for the subscriptions until
-        all are back sees none of those that end.
+        From the answer on they count as gone, even while a closing handshake goes on.
         """
         chosen, code = self._chosen(body), body.get("code", "abort")
         if code not in ("abort", "rst") and not (isinstance(code, int) and 1000 <= code < 5000):
