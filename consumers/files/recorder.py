@@ -181,7 +181,7 @@ class RawRecorder(ThreadOwner):
 
     def _take(self) -> bool:
         """Move a batch of payloads to the lines, and many lines to a block; False where the queue was empty."""
-        if not self._queue:
+        if not self._queue.waiting:
             return False
         if not self._lines:
             self._block_at_s = time.monotonic() + self._options.block_s

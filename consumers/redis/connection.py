@@ -193,8 +193,14 @@ class RedisLink:
 
     def write(self, data: bytes) -> None:
         """Begin to send `data`; only after the last write is wholly sent."""
-        self.unsent = memoryview(data)
-        self.flush()
+        try:
+            sent = self._socket.send(data)
+        except _WOULD_BLOCK:
+            self.unsent = memoryview(data)
+            return
+        if sent < len(data):
+            self.unsent = memoryview(data)[sent:]
+            self.flush()
 
     def flush(self) -> None:
         """Send what the kernel takes now."""
@@ -206,18 +212,18 @@ class RedisLink:
 
     def read(self) -> bytes:
         """Return what has arrived, b"" if nothing; raises `LinkClosedError` at the end of the stream."""
-        chunks = []
+        data = b""
         try:
             while True:
-                chunk = self._socket.recv(RECEIVE_BYTES)
+                chunk: bytes = self._socket.recv(RECEIVE_BYTES)
                 if not chunk:
                     raise LinkClosedError("the server closed the connection")
-                chunks.append(chunk)
+                data += chunk
                 if not isinstance(self._socket, ssl.SSLSocket):  # TLS keeps whole records back
                     break
         except _WOULD_BLOCK:
             pass
-        return b"".join(chunks)
+        return data
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something can be read, or written if something is unsent."""

@@ -30,35 +30,39 @@ class InFlightQueue:
     """Messages in flight, of one connection after another: raw messages as a number, klines one by one."""
 
     def __init__(self) -> None:
-        self._written = 0
-        self._answered = 0
+        self.count = 0  # an attribute, for it is looked at with every write
+        self._answered = 0  # a message's number on its connection is this and `count` when it is written
         self._klines: deque[tuple[int, Sent]] = deque()
         self._commands: deque[int] = deque()
         self.delivered = 0
         self.klines_delivered = 0
         self.receivers = 0
 
-    def __len__(self) -> int:
-        return self._written - self._answered
+    @property
+    def has_klines(self) -> bool:
+        """Whether a message of klines has no reply yet."""
+        return bool(self._klines)
 
     def add_raw(self, count: int) -> None:
         """Count `count` raw messages as written."""
-        self._written += count
+        self.count += count
 
     def add_kline(self, message: QueuedMessage, update: PendingUpdate = NO_UPDATE) -> None:
         """Record one kline message as written."""
-        self._klines.append((self._written, Sent(message, update)))
-        self._written += 1
+        self._klines.append((self._answered + self.count, Sent(message, update)))
+        self.add_raw(1)
 
     def add_commands(self, count: int = 1) -> None:
         """Count `count` commands as written that are no messages, whatever their replies."""
-        self._commands.extend(range(self._written, self._written + count))
-        self._written += count
+        first = self._answered + self.count
+        self._commands.extend(range(first, first + count))
+        self.add_raw(count)
 
     def acknowledge(self, replies: Replies) -> Acked:
         """Settle the messages that `replies` answer."""
         refused = {self._answered + position for position, _ in replies.refused}
         self._answered += replies.count
+        self.count -= replies.count
         self.receivers += replies.receivers
         self.delivered += replies.count - len(refused | self._answered_commands())
         acked = Acked([], [])
@@ -74,10 +78,10 @@ class InFlightQueue:
     def lose(self) -> tuple[int, list[Sent]]:
         """Give up the connection: the number of raw messages without a reply, and the klines without one."""
         klines = [sent for _, sent in self._klines]
-        raw = len(self) - len(klines) - len(self._commands)
+        raw = self.count - len(klines) - len(self._commands)
         self._klines.clear()
         self._commands.clear()
-        self._written = self._answered = 0
+        self.count = self._answered = 0
         return raw, klines
 
     def _answered_commands(self) -> set[int]:

@@ -26,24 +26,19 @@ class KlineQueue:
     def __init__(self, backlog: KlineBacklog, main_key: str | None = None, *, is_per_symbol: bool = False) -> None:
         self.backlog = backlog
         self._main_key, self._is_per_symbol = main_key, is_per_symbol
-        self._new: deque[Envelope] = deque()  # emptied several times a second; the backlog has the bound
+        self.new: deque[Envelope] = deque()  # not in the backlog yet, which has the bound: for a moment only
 
     def __len__(self) -> int:
-        return len(self._new) + len(self.backlog)
-
-    @property
-    def has_new(self) -> bool:
-        """Whether `move_to_backlog` has something to do."""
-        return bool(self._new)
+        return len(self.new) + len(self.backlog)
 
     def offer(self, envelope: Envelope) -> None:
         """Take one envelope of klines; any thread."""
-        self._new.append(envelope)
+        self.new.append(envelope)
 
     def move_to_backlog(self, now_ms: int) -> None:
         """Make messages of the envelopes that came."""
-        while self._new:
-            envelope = self._new.popleft()
+        while self.new:
+            envelope = self.new.popleft()
             if self._main_key:  # counted as klines once, though sent twice
                 self.backlog.append(QueuedMessage(now_ms, 0, self._main_key, envelope.json))
             channel = klines_channel(envelope.exchange)
@@ -68,7 +63,7 @@ class KlineSender(KlineQueue):
 
     def is_due(self, now_s: float) -> bool:
         """Whether something is to be sent now."""
-        return len(self) > 0 and now_s >= self._pause_until_s
+        return bool(self.new or len(self.backlog)) and now_s >= self._pause_until_s
 
     def pause(self, until_s: float) -> None:
         """Send nothing before `until_s` (monotonic)."""

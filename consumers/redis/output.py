@@ -71,7 +71,7 @@ class RedisOutput(ThreadOwner):
     @property
     def _has_new(self) -> bool:
         """Whether something came since the thread looked last."""
-        return bool(self.raw or self._klines.has_new)
+        return bool(self.raw.waiting or self._klines.new)
 
     def _dropped(self) -> int:
         """Raw messages dropped so far: over the queue's bounds, or without a reply that they arrived."""

@@ -21,7 +21,7 @@ class RawQueue:
     """A queue of payloads by what came together, bounded by their number and, roughly, by bytes."""
 
     def __init__(self, limit: int, limit_bytes: int, wake: WakeSignal) -> None:
-        self._waiting: deque[Batch] = deque()
+        self.waiting: deque[Batch] = deque()  # an attribute, for it is looked at after every write
         self.dropped = 0
         # Threads may lose an update of these to each other; right again whenever the queue is empty.
         self._count = self._bytes = 0
@@ -37,7 +37,7 @@ class RawQueue:
     def put_all(self, channel: bytes | str, payloads: Sequence[bytes]) -> None:
         """Add payloads of one channel, in their order, and keep them as they are; never blocks. Any thread."""
         size, count = sum(map(len, payloads)), len(payloads)
-        self._waiting.append((channel, payloads, size))
+        self.waiting.append((channel, payloads, size))
         self._count += count
         self._bytes += size + OVERHEAD_BYTES * count
         if self._count > self._limit or self._bytes > self._limit_bytes:
@@ -52,31 +52,28 @@ class RawQueue:
         """
         taken: list[Batch] = []
         count = size = 0
+        waiting = self.waiting
         try:
-            while size < limit_bytes and (limit is None or count < limit):
-                taken.append(batch := self._waiting.popleft())
+            while waiting and size < limit_bytes and (limit is None or count < limit):
+                taken.append(batch := waiting.popleft())
                 count += len(batch[1])
                 size += batch[2]
-        except IndexError:  # empty: a look first would race with the thread that drops the oldest
+        except IndexError:  # the thread that drops the oldest came between
             pass
         size += OVERHEAD_BYTES * count
-        self._count = self._count - count if self._waiting else 0
-        self._bytes = self._bytes - size if self._waiting else 0
+        self._count = self._count - count if waiting else 0
+        self._bytes = self._bytes - size if waiting else 0
         return taken
 
     def __len__(self) -> int:
         """Payloads that wait."""
-        return sum(len(payloads) for _, payloads, _ in self._waiting.copy())
-
-    def __bool__(self) -> bool:
-        """Whether any waits."""
-        return bool(self._waiting)
+        return sum(len(payloads) for _, payloads, _ in self.waiting.copy())
 
     def _drop_oldest(self) -> None:
         """Drop whole batches, but never the last: one read may be more than a small bound, and Redis may be well."""
         with self._drop_lock, contextlib.suppress(IndexError):
-            while len(self._waiting) > 1 and (self._count > self._limit or self._bytes > self._limit_bytes):
-                _, payloads, size = self._waiting.popleft()
+            while len(self.waiting) > 1 and (self._count > self._limit or self._bytes > self._limit_bytes):
+                _, payloads, size = self.waiting.popleft()
                 count = len(payloads)
                 self._count -= count
                 self._bytes -= size + OVERHEAD_BYTES * count

@@ -48,51 +48,39 @@ class Session:
         self._in_flight, self._packer = state.in_flight, state.packer
         self._replies = ReplyReader()
         self.opened_s = self._progress_s = time.monotonic()
-        self._looked_s = 0.0
+        self._look_due_s = 0.0
 
-    def exchange(self, *, with_klines: bool) -> None:
-        """Read and write as far as is possible without waiting."""
-        link, in_flight = self._link, self._in_flight
-        if len(in_flight) >= READ_EVERY or link.unsent or time.monotonic() - self._looked_s > self.look_s:
-            self.receive()
+    def exchange(self, *, with_klines: bool) -> bool:
+        """Read and write as far as is possible without waiting; whether nothing goes on before Redis does."""
+        link, in_flight, now_s = self._link, self._in_flight, time.monotonic()
+        if in_flight.count >= READ_EVERY or link.unsent or now_s > self._look_due_s:
+            self.receive(now_s)
         if link.unsent:
             link.flush()
-        elif len(in_flight) < IN_FLIGHT_LIMIT:
-            self._write(with_klines=with_klines)
+        elif in_flight.count < IN_FLIGHT_LIMIT:
+            self._write(now_s, with_klines=with_klines)
+        return bool(link.unsent) or in_flight.count >= IN_FLIGHT_LIMIT
 
-    def receive(self) -> None:
+    def receive(self, now_s: float) -> None:
         """Account for the replies that have come."""
         data = self._link.read()
-        self._looked_s = now_s = time.monotonic()
         replies = self._replies.feed(data) if data else None
-        if replies is None or not replies.count:  # bytes of a reply that does not end are no progress
-            if len(self._in_flight) and now_s - self._progress_s > self._state.reply_deadline_s:
-                raise LinkClosedError("no reply in time")
-            return
-        if replies.count > len(self._in_flight):
-            raise LinkClosedError("more replies than commands: what answers is no Redis")
-        self._progress_s = now_s
-        if replies.refused:
-            self._count_refused(replies)
-        self._klines.settle(self._in_flight.acknowledge(replies), now_s)
-        backoff = self._state.backoff
-        if backoff.attempts and len(replies.refused) < replies.count:
-            backoff.attempts = 0
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether nothing goes on before Redis reads or answers."""
-        return bool(self._link.unsent) or len(self._in_flight) >= IN_FLIGHT_LIMIT
+        if replies is not None and replies.count:
+            self._settle(replies, now_s)
+        elif self._in_flight.count and now_s - self._progress_s > self._state.reply_deadline_s:
+            raise LinkClosedError("no reply in time")  # bytes of a reply that does not end are no progress
+        self._look_due_s = now_s + self.look_s
 
     @property
     def has_waiting(self) -> bool:
         """Whether something is to be written now."""
-        return bool(self._raw) or self._checkpoint.has_commands or self._klines.is_due(time.monotonic())
+        return bool(self._raw.waiting) or self._klines.is_due(time.monotonic()) or self._checkpoint.has_commands
 
     @property
     def look_s(self) -> float:
         """How long at most until replies are read."""
-        return FIRST_LOOK_S if self._checkpoint.awaits_first_reply else REPLY_LOOK_S
+        is_awaited = self._checkpoint.awaits_first_reply and self._in_flight.has_klines
+        return FIRST_LOOK_S if is_awaited else REPLY_LOOK_S
 
     def wait(self) -> None:
         """Wait a moment for Redis to answer, or to take more."""
@@ -102,9 +90,8 @@ class Session:
         """Close; never raises."""
         self._link.close()
 
-    def _write(self, *, with_klines: bool) -> None:
-        now_s = time.monotonic()
-        if not len(self._in_flight):
+    def _write(self, now_s: float, *, with_klines: bool) -> None:
+        if not self._in_flight.count:
             self._progress_s = now_s
         commands: list[bytes] = []
         size = 0
@@ -114,14 +101,26 @@ class Session:
             if self._klines.is_due(now_s):
                 klines, size = self._klines.take(self._packer, self._in_flight, KLINE_BYTES, now_ms())
                 commands += klines
+                self._look_due_s = now_s + self.look_s
         if batches := self._raw.take(WRITE_BYTES - size):
             pieces = self._packer.pieces(batches)
             self._in_flight.add_raw(len(pieces) // 2)
-            commands += pieces
-        if not self._raw:
+            commands = commands + pieces if commands else pieces
+        if not self._raw.waiting:
             self._state.emptied_s = now_s
         if commands:
             self._link.write(b"".join(commands))
+
+    def _settle(self, replies: Replies, now_s: float) -> None:
+        if replies.count > self._in_flight.count:
+            raise LinkClosedError("more replies than commands: what answers is no Redis")
+        self._progress_s = now_s
+        if replies.refused:
+            self._count_refused(replies)
+        self._klines.settle(self._in_flight.acknowledge(replies), now_s)
+        backoff = self._state.backoff
+        if backoff.attempts and len(replies.refused) < replies.count:
+            backoff.attempts = 0
 
     def _count_refused(self, replies: Replies) -> None:
         count, reason = len(replies.refused), replies.refused[0][1]

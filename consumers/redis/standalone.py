@@ -72,9 +72,8 @@ class RedisPublisher(Publisher):
             finally:
                 self._connection_lock.release()
         if not is_left:
-            self.wake.arm()
-        session = self._session
-        if is_left or session is None or session.has_waiting:
+            self.wake.is_armed = True
+        if is_left or self._has_new:  # other threads put klines meanwhile; those that wait, the thread knows of
             self.wake.set()
 
     @property
@@ -90,7 +89,7 @@ class RedisPublisher(Publisher):
             klines_delivered=in_flight.klines_delivered,
             errors=self._state.refused,
             lag_s=time.monotonic() - self._state.emptied_s,
-            in_flight=len(in_flight),
+            in_flight=in_flight.count,
             receivers=in_flight.receivers,
             published_known=len(self._checkpoint),
         )
@@ -101,10 +100,10 @@ class RedisPublisher(Publisher):
         if session is None or self._broken is not None or self._stopping.is_set():
             return True
         try:
-            session.exchange(with_klines=False)
+            return session.exchange(with_klines=False) or self._checkpoint.has_commands
         except Exception as error:  # noqa: BLE001 - the thread raises it, and deals with it
             self._broken = error
-        return self._broken is not None or session.is_stuck
+        return True
 
     # -- consumer-redis thread -------------------------------------------------------------------------
 
@@ -130,10 +129,10 @@ class RedisPublisher(Publisher):
         if self._broken is not None:
             error, self._broken = self._broken, None
             raise error
-        session.exchange(with_klines=True)
-        is_idle = not (session.has_waiting or len(self._in_flight))
+        is_stuck = session.exchange(with_klines=True)
+        is_idle = not (session.has_waiting or self._in_flight.count)
         self._checkpoint.note_if_due(time.monotonic(), now_ms(), is_idle=is_idle)
-        if session.is_stuck:
+        if is_stuck:
             with self._asleep():
                 session.wait()
         elif not session.has_waiting:
@@ -156,7 +155,7 @@ class RedisPublisher(Publisher):
 
     def _sleep(self, session: Session) -> bool:
         if self._stopping.is_set():
-            if not len(self._in_flight) and not len(self._klines):
+            if not self._in_flight.count and not len(self._klines):
                 return False
             with self._asleep():
                 session.wait()
@@ -165,9 +164,9 @@ class RedisPublisher(Publisher):
         if session.has_waiting:
             return True
         with self._asleep():
-            was_set = self.wake.wait(session.look_s if len(self._in_flight) else IDLE_LOOK_S)
+            was_set = self.wake.wait(session.look_s if self._in_flight.count else IDLE_LOOK_S)
         if not was_set and self._broken is None:
-            session.receive()  # nothing came: a closed connection is seen here
+            session.receive(time.monotonic())  # nothing came: a closed connection is seen here
         return True
 
     def _lose(self, error: Exception) -> None:
