@@ -106,7 +106,7 @@ class Aggregator(clock.ThreadOwner):
         self._events, self._on_silence = events, on_silence
         self._check_due_ms, self._awaited_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end of a window that connections were probed for last
-        self._wake, self._reads_done, self._round = WakeSignal(), WakeSignal(), ReadRound()
+        self._wake, self.reads = WakeSignal(), ReadRound()
         self._stop, self._count_until_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
@@ -161,16 +161,6 @@ class Aggregator(clock.ThreadOwner):
             self.tables = {**self.tables, market: table}
             self.queues = {**self.queues, market: TradeQueue(self._wake, now_ms=self._now_ms)}
 
-    def round_started(self) -> None:
-        """Note that a round of reads goes on: two threads at a time slow each other."""
-        self._round.goes_on = True
-
-    def round_finished(self) -> None:
-        """Wake the thread where it waits for the end of a round of reads; an attribute look-up where it does not."""
-        self._round.goes_on = False
-        if self._reads_done.is_armed:
-            self._reads_done.set()
-
     def stop(self, deadline: float) -> bool:
         """Count what has arrived, publish what that closes, end; False if `deadline` (monotonic) passed before.
 
@@ -224,13 +214,12 @@ class Aggregator(clock.ThreadOwner):
     def await_reads_done(self) -> None:
         """Wait for the end of a round of reads where nothing is due at once: both threads at a time slow each other."""
         if self.until_due_s() > self._reads_done_wait_s:
-            self._reads_done.arm()
-            self._reads_done.wait(self._reads_done_wait_s)
+            self.reads.wait_until_over(self._reads_done_wait_s)
 
     def give_way(self) -> None:
         """Let a round of reads go first after SLICE_S of work; not in a flood, nor at the end."""
         if time.monotonic() >= self._slice_ends_s and not (self._is_flooded or self._stop.is_set()):
-            self._round.give_way(GIVE_WAY_S)
+            self.reads.give_way(GIVE_WAY_S)
             self._slice_ends_s = time.monotonic() + SLICE_S
 
     def step(self) -> int:

@@ -431,17 +431,16 @@ class Collector:
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         publisher = self.outputs.manager.redis
         options = stream_options(self.settings, self._venue)
-        # What a round of reads brought goes to Redis at once, on the reader's thread; then the aggregator is woken.
+        # What a round of reads brought goes to Redis at once, on the reader's thread; the aggregator waits meanwhile.
         listeners: list[ReadRoundListener] = [publisher] if publisher else []
-        if self.klines:
-            listeners.append(self.klines.aggregator)
+        reads = self.klines.aggregator.reads if self.klines else None
         return StreamService(
             streams,
             options,
             self._build_feed,
             self._entries.request_of,
             self._target_of,
-            reader=Reader(listeners),
+            reader=Reader(listeners, reads=reads),
             collector=self,
             events=self.events,
             outages=self.outages,

@@ -239,7 +239,7 @@ class ReadRoundListener(Protocol):
         """Hold what the sockets are about to bring, so that it leaves in one write."""
 
     def round_finished(self) -> object:
-        """Send what this round brought, or wake the thread that works on it."""
+        """Send what this round brought, or wake the thread that does."""
 
 
 # -- klines ---------------------------------------------------------------------------------------------------

@@ -47,6 +47,12 @@ class ReadRound:
 
     def __init__(self) -> None:
         self.goes_on = False
+        self.over = WakeSignal()  # set by the reader at the end of a round, where it is armed
+
+    def wait_until_over(self, limit_s: float) -> bool:
+        """Wait for the end of the next round that ends; False where `limit_s` passed before."""
+        self.over.arm()
+        return self.over.wait(limit_s)
 
     def give_way(self, limit_s: float) -> None:
         """Give up the GIL, and wait for the end of a round that goes on then; for `limit_s` at most."""

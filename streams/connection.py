@@ -253,22 +253,31 @@ class Connection:
         splitter = self._splitter
         if splitter.biggest > LARGE_MESSAGE_BYTES:
             self._report_large(events, receiver)
-        deliver_all = receiver.deliver_all
-        if deliver_all is None or not splitter.is_usual:
-            return self._one_by_one(events, receiver)
-        texts: list[bytes] = events  # type: ignore[assignment]
-        if not all_begin(texts, receiver.prefix, receiver.floor) or (self._infix and not all_have(texts, self._infix)):
-            return self._one_by_one(events, receiver)
-        try:
-            deliver_all(texts)
-        except ConnectionLostError:  # ours, out of a send: `read` raises it after the batch
-            pass
-        except RAISED as error:  # a callback: counted and logged, the stream lives
-            receiver.failed(texts[0], error)
-        return self._count(len(texts))
+        deliver_all, texts, count = receiver.deliver_all, events, len(events)
+        if (
+            deliver_all is None
+            or not splitter.is_usual
+            or not all_begin(texts, receiver.prefix, receiver.floor)  # type: ignore[arg-type]  # bytes, all of them
+            or (self._infix and not all_have(texts, self._infix))  # type: ignore[arg-type]
+        ):
+            count = self._one_by_one(events, receiver)
+        else:
+            try:
+                deliver_all(texts)  # type: ignore[arg-type]
+            except ConnectionLostError:  # ours, out of a send: `read` raises it after the batch
+                pass
+            except RAISED as error:  # a callback: counted and logged, the stream lives
+                receiver.failed(texts[0], error)  # type: ignore[arg-type]
+        if count:
+            stats = self.context.stats
+            self.last_data_s = stats.last_message_s = self.last_frame_s
+            stats.messages += count
 
-    def _one_by_one(self, events: list[Event], receiver: Receiver) -> None:
-        """Deliver one batch message by message. The try is around the loop: it resumes after a failure."""
+    def _one_by_one(self, events: list[Event], receiver: Receiver) -> int:
+        """Deliver one batch message by message; returns how many were data.
+
+        The try is around the loop: it resumes after a failure.
+        """
         control = 0
         rest = iter(events)
         event: Event = b""
@@ -295,13 +304,7 @@ class Connection:
                 receiver.failed(event if isinstance(event, bytes) else b"", error)
             else:
                 break
-        if len(events) > control:
-            self._count(len(events) - control)
-
-    def _count(self, messages: int) -> None:
-        stats = self.context.stats
-        self.last_data_s = stats.last_message_s = self.last_frame_s
-        stats.messages += messages
+        return len(events) - control
 
     def _inflated(self, events: list[Event], receiver: Receiver, inflate: Callable[[bytes], bytes]) -> list[Event]:
         """The events of a read with the texts of its binary messages; one that cannot be inflated is a fault."""

@@ -98,8 +98,8 @@ def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
         waiting = threading.Thread(target=idle.await_reads_done, name="waiting")
         waiting.start()
         while waiting.is_alive():
-            if are_reads_done:
-                idle.round_finished()
+            if are_reads_done and idle.reads.over.is_armed:
+                idle.reads.over.set()
             time.sleep(0.01)
         waits.append(time.monotonic() - begin_s)
     assert waits[0] < 15
@@ -112,13 +112,13 @@ def test_work_gives_way_to_a_round_of_reads_after_each_slice(monkeypatch):
     idle, waits = Aggregator(["linear"], intervals, lambda *_: empty, lambda *_: None), []
     monkeypatch.setattr("model.wake.ReadRound.give_way", lambda each, _limit_s: waits.append(each.goes_on))
     monkeypatch.setattr("aggregation.aggregator.SLICE_S", 60.0)
-    idle.round_started()
+    idle.reads.goes_on = True
     idle.give_way()
     idle.give_way()  # within the slice that has begun
     assert waits == [True]
     monkeypatch.setattr("aggregation.aggregator.SLICE_S", 0.0)
     idle.step()  # a new slice
-    idle.round_finished()
+    idle.reads.goes_on = False
     idle.give_way()
     idle.give_way()
     assert waits == [True, False, False]

@@ -64,6 +64,13 @@ class Waiting:
 Start = Callable[..., Waiting]
 
 
+@pytest.fixture(params=["epoll", "poll"], autouse=True)
+def waits_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Linux, and as elsewhere."""
+    if request.param == "poll":
+        monkeypatch.delattr("select.epoll")
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Begin to read on a thread of its own; all are ended."""
@@ -254,8 +261,8 @@ def test_a_long_round_is_finished_in_parts(start: Start) -> None:
     """What many full sockets bring neither gathers in memory nor waits for the last of them."""
     events: list[str] = []
     reader = Reader([Listener(events)], flush_after_s=0.0)
-    waiting = [start(reader) for _ in range(3)]
-    wait_until(lambda: reader.connections == 3)
+    waiting = [start(reader) for _ in range(4)]
+    wait_until(lambda: reader.connections == 4)
     release = threading.Event()
     first = waiting[0].work
     first.on_read = lambda: release.wait(5)
@@ -264,7 +271,7 @@ def test_a_long_round_is_finished_in_parts(start: Start) -> None:
         each.work.on_read = lambda: events.append("read")
         each.work.other.send(b"y")
     release.set()
-    wait_until(lambda: events.count("read") == 2)
+    wait_until(lambda: events.count("read") == 3)
     wait_until(lambda: events[-1] == "finished")
     reads = [index for index, event in enumerate(events) if event == "read"]
     assert "finished" in events[reads[0] : reads[1]]

@@ -67,7 +67,7 @@ class Collected:
             contract_sizes=lambda _market, symbol: self._sizes.get(symbol),
             events=self.events,
         )
-        self._reader = Reader([self._service.aggregator])
+        self._reader = Reader(reads=self._service.aggregator.reads)
         self._budget = ConnectBudget(venue.connects.most, venue.connects.per_s)
         entries = [entry for market in CONNECTIONS for entry in self._streams(market)]
         self._supervisor = Supervisor(entries, reconnect_delay_s=0.05, reconnect_cap_s=0.1)

@@ -84,14 +84,19 @@ def test_the_raw_channel_is_served_first_and_the_aggregator_last(collect, monkey
     assert order == ["raw", "records", "klines"]
 
 
-def test_rounds_of_reads_end_with_the_publisher_and_then_the_aggregator(make_collector, monkeypatch):
+def test_rounds_of_reads_end_with_the_publisher_and_the_aggregator_waits_for_that(make_collector, monkeypatch):
     """What a round brought is sent before the thread that counts it wants the interpreter."""
-    made: list[list[object]] = []
-    monkeypatch.setattr("app.collector.Reader", lambda listeners: made.append(listeners) or Reader(listeners))
+    made: list[tuple[object, ...]] = []
+
+    def reader(listeners, *, reads):
+        made.append((*listeners, reads))
+        return Reader(listeners, reads=reads)
+
+    monkeypatch.setattr("app.collector.Reader", reader)
     collector = make_collector(settings_of(ENABLED_CONSUMERS="redis"))
     make_collector(settings_of(ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false"))
 
-    assert made == [[collector.outputs.manager.redis, collector.klines.aggregator], []]
+    assert made == [(collector.outputs.manager.redis, collector.klines.aggregator.reads), (None,)]
 
 
 def test_a_feed_has_the_clock_and_the_events_of_its_collector(make_collector):

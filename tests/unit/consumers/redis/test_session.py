@@ -42,7 +42,7 @@ class Harness:
         self.link, self.raw = Link(), RawQueue(10**6, 10**9, WakeSignal())
         self.checkpoint = KlineCheckpoint(CheckpointOptions("bybit"))
         self.klines = KlineSender(KlineBacklog(None), None, self.checkpoint)
-        logger = ThrottledLogger(None)  # type: ignore[arg-type]  # nothing is logged
+        logger = ThrottledLogger(None)  # nothing is logged
         state = PublisherState(self.raw, self.klines, self.checkpoint, logger, Backoff(1.0, 2.0), 5.0)
         self.in_flight = state.in_flight
         self.session = Session(self.link, state)  # type: ignore[arg-type]
