@@ -47,7 +47,7 @@ BATCH_GOAL = 2_000  # trades that gather before they are counted: each batch cos
 DECODED_AT_ONCE = 250  # payloads: half a millisecond
 SLICE_S = 0.0005  # of work, after which a round of reads goes first
 GIVE_WAY_S = 0.001  # how long a slice waits for the end of that round: what is due is due, however much is read
-PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.1  # how long they gather, but never past an end or a close
+PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.5  # how long they gather, but never past an end or a close
 CLOCK_LATE_MS = 500  # a clock that only messages set is behind by less
 ONLY_PAYLOADS = {bytes}
 IN_EXCHANGE_MS = 100  # from a match to its message (70 ms seen on Bybit): what was sent so long after an end proves it
@@ -106,7 +106,7 @@ class Aggregator(clock.ThreadOwner):
         self._events, self._on_silence = events, on_silence
         self._check_due_ms, self._awaited_since_s = 0, 0.0
         self._probed_ms: dict[str, int] = {}  # market -> the end of a window that connections were probed for last
-        self._wake, self.reads = WakeSignal(), ReadRound()
+        self._wake, self._pause_over, self.reads = WakeSignal(), WakeSignal(), ReadRound()
         self._stop, self._count_until_s = threading.Event(), float("inf")
         self._decode, self._publish, self._now_ms = decode, publish, now_ms
         self._clock_changes, self._seen_changes = clock_changes, clock_changes()
@@ -135,6 +135,7 @@ class Aggregator(clock.ThreadOwner):
         self._offer_open: Publish = lambda _market, _klines: None
         self._open_every_s, self._open_due_s, self._open_soonest_s = IDLE_S, 0.0, 0.0
         self._is_open_asked: Callable[[], bool] = lambda: False
+        self._is_open_wanted = False
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
         self._pause_s = PAUSE_S
@@ -151,6 +152,11 @@ class Aggregator(clock.ThreadOwner):
         """
         self._wanted_open, self._offer_open, self._open_every_s = wanted, offer, every_s
         self._is_open_asked = is_asked
+
+    def hurry(self) -> None:
+        """Count what waits now, for somebody waits for open klines. Any thread."""
+        self._wake.set()
+        self._pause_over.set()
 
     def add_market(self, market: str) -> None:
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
@@ -169,7 +175,7 @@ class Aggregator(clock.ThreadOwner):
         """
         self._count_until_s = deadline - STOP_RESERVE_S
         self._stop.set()
-        self._wake.set()
+        self.hurry()
         return clock.join_by(self._thread, deadline)
 
     def late_trades(self) -> dict[str, int]:
@@ -207,7 +213,7 @@ class Aggregator(clock.ThreadOwner):
             taken = self.step()
             self._step_begun_s, self._step_took_s = None, time.monotonic() - begun_s
             self.offer_open_klines(time.monotonic())
-            self._stop.wait(min(self.next_pause_s(taken), self.until_due_s()))
+            self._pause_over.wait(min(self.next_pause_s(taken), self.until_due_s()))
             self.await_reads_done()
         self.step()
 
@@ -255,10 +261,12 @@ class Aggregator(clock.ThreadOwner):
         """Offer the open klines that are wanted where they are due; `now_s` is monotonic."""
         if now_s < self._open_due_s and (now_s < self._open_soonest_s or not self._is_open_asked()):
             return
+        self._is_open_wanted = False
         for market, table in self.tables.items():
             symbols = self._wanted_open(market)
             if symbols is not None and not symbols:
                 continue
+            self._is_open_wanted = True
             self._open_due_s, self._open_soonest_s = now_s + self._open_every_s, now_s + OPEN_SOONEST_S
             begun_s = time.perf_counter()
             try:
@@ -457,13 +465,15 @@ class Aggregator(clock.ThreadOwner):
     def next_pause_s(self, taken: int) -> float:
         """How long trades may gather now: until there are about BATCH_GOAL, at the rate of those taken last.
 
-        In the moments after an end, when a trade may prove a window over, they are looked at more often.
+        In the moments before an end and after it, when a trade may prove a window over, they are looked at more often.
         """
         self._pause_s = min(PAUSE_MOST_S, max(PAUSE_LEAST_S, self._pause_s * BATCH_GOAL / max(taken, 1)))
         now_ms, step_ms = self._now_ms(), self._step_ms()
         passed_ms = now_ms % step_ms
-        is_over = passed_ms <= self._lateness.at(now_ms)
-        return min(self._pause_s, PAUSE_S if is_over else (step_ms - passed_ms) / 1000)
+        left_s = (step_ms - passed_ms) / 1000
+        is_near_end = passed_ms <= self._lateness.at(now_ms) or left_s <= 2 * PAUSE_S
+        open_s = self._open_due_s - time.monotonic() if self._is_open_wanted else PAUSE_MOST_S
+        return min(self._pause_s, max(PAUSE_S, open_s), left_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
 
     def _step_ms(self) -> int:
         """The shortest of the windows that the tables count."""

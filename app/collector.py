@@ -482,7 +482,7 @@ class Collector:
             events=self.events,
             audit_results=self.outputs.record_audit,
         )
-        if takers := self.outputs.open_kline_takers():
+        if takers := self.outputs.open_kline_takers(service.aggregator.hurry):
             wanted, offer, is_asked = takers
             every_s = settings.websocket_open_klines_interval
             service.aggregator.share_open_klines(wanted, offer, every_s, is_asked)

@@ -104,10 +104,10 @@ class OutputService:
         """Start the web server before the other outputs, where it sends no envelopes."""
         self.manager.start_web()
 
-    def open_kline_takers(self) -> OpenKlineTakers | None:
+    def open_kline_takers(self, hurry: Callable[[], object]) -> OpenKlineTakers | None:
         """Return the symbols whose open klines are wanted now, what takes them, and whether somebody waits for them.
 
-        None where nothing ever takes them.
+        None where nothing ever takes them. `hurry` is called where somebody begins to wait.
         """
         web = self._options.consumers.websocket
         bridge, feeds = self.raw_bridge, [each for each in (web.klines, web.awaited) if each]
@@ -125,6 +125,8 @@ class OutputService:
             return frozenset().union(*(feed.viewed.get(market, ()) for feed in feeds))
 
         awaited = web.awaited
+        if awaited is not None:
+            awaited.hurry = hurry
         return wanted, offer, lambda: awaited is not None and awaited.is_asked
 
     def outages(self) -> list[SinkOutage]:

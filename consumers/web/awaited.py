@@ -49,6 +49,8 @@ class AwaitedKlines:
         """The symbols by market whose open klines are wanted; replaced on the event loop."""
         self.is_asked = False
         """Whether somebody waits for an open one; any thread."""
+        self.hurry: Callable[[], object] = lambda: None
+        """Called where somebody begins to."""
         self._store, self._wait_s, self._lease_s, self._clock = store, wait_s, lease_s, clock
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._closing: dict[Key, asyncio.Future[bool]] = {}
@@ -94,6 +96,7 @@ class AwaitedKlines:
         waiting = step_ms, start_ms, future
         lease.waiting.append(waiting)
         self.is_asked = True
+        self.hurry()
         try:
             async with asyncio.timeout(self._wait_s):
                 return await future

@@ -88,6 +88,29 @@ def test_steady_flood_does_not_hold_back_the_clock(aggregator, published):
         writer.join()
 
 
+def test_who_waits_for_open_klines_does_not_wait_for_the_pause(monkeypatch):
+    """A pause of a minute between two batches ends at once."""
+    monkeypatch.setattr("aggregation.aggregator.PAUSE_LEAST_S", 60.0)
+    monkeypatch.setattr("aggregation.aggregator.PAUSE_MOST_S", 60.0)
+    monkeypatch.setattr("aggregation.aggregator.IDLE_S", 60.0)
+    trades = trade_decoder(TradeRules(), lambda _cause, _sample: None)
+    made = Aggregator(["linear"], [parse_interval("1d")], lambda _market, payloads: trades(payloads), lambda *_: None)
+    wanted: set[str] = set()
+    offered, asked = [], threading.Event()
+    made.share_open_klines(lambda _market: wanted, lambda _market, klines: offered.extend(klines), 3600.0, asked.is_set)
+    made.queues["linear"].put(payload("BTCUSDT", now_ms()))
+    made.start()
+    try:
+        wait_until(lambda: not len(made.queues["linear"]))
+        wanted.add("BTCUSDT")
+        asked.set()
+        made.hurry()
+        wait_until(lambda: offered)
+    finally:
+        assert made.stop(time.monotonic() + 5)
+    assert offered[0].symbol == "BTCUSDT"
+
+
 def test_a_batch_waits_until_the_reads_are_done_but_not_for_ever():
     """The reader of the sockets ends the wait; without it the batch begins after its limit."""
     intervals, empty = [parse_interval("1d")], TradeBatch([], [], [], [], [], [])

@@ -330,12 +330,13 @@ def test_sleep_ends_when_a_candle_is_due():
 
 
 def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
-    """Rare ones for a tenth of a second, many for less; just after an end each may prove a window over."""
+    """Rare ones for half a second, many for less; few wait at an end, and just after it each may prove it over."""
     harness = Harness("1m")
     harness.now = T0 + 30_000
-    pauses = [round(harness.aggregator.next_pause_s(taken), 3) for taken in (2_000, 1_000, 0, 0, 4_000, 40_000, 2_000)]
-    assert pauses == [0.04, 0.08, 0.1, 0.1, 0.05, 0.02, 0.02]
-    for after_ms, at_most_s in ((59_990, 0.01), (60_000, 0.04), (60_300, 0.04), (60_301, 0.1)):
+    pauses = [round(harness.aggregator.next_pause_s(taken), 3) for taken in (2_000, 1_000, 0, 0, 4_000, 80_000, 2_000)]
+    assert pauses == [0.04, 0.08, 0.5, 0.5, 0.25, 0.02, 0.02]
+    ends = (59_700, 0.26), (59_930, 0.04), (59_990, 0.01), (60_000, 0.04), (60_300, 0.04), (60_301, 0.5)
+    for after_ms, at_most_s in ends:
         harness.now = T0 + after_ms
         assert harness.aggregator.next_pause_s(0) == pytest.approx(at_most_s)
 

@@ -53,15 +53,17 @@ def test_an_open_kline_is_waited_for_and_then_known_for_a_moment():
 
     async def main():
         clock = Clock()
-        awaited = AwaitedKlines(lambda: None, clock=clock)
+        awaited, hurried = AwaitedKlines(lambda: None, clock=clock), []
+        awaited.hurry = lambda: hurried.append(awaited.is_asked)
         offered(awaited, minute(7))
         first = asyncio.ensure_future(asked(awaited, 7))
         await asyncio.sleep(0)
-        assert (awaited.viewed, awaited.is_asked) == ({"linear": {"BTCUSDT"}}, True)
+        assert (awaited.viewed, awaited.is_asked, hurried) == ({"linear": {"BTCUSDT"}}, True, [True])
         offered(awaited, minute(7), minute(7, "ETHUSDT"))
         assert await first == minute(7)
         assert not awaited.is_asked
         assert await asked(awaited, 7) == minute(7)
+        assert len(hurried) == 1
         clock.now_s += 5
         again = asyncio.ensure_future(asked(awaited, 7))  # what is known is old
         await asyncio.sleep(0)
