@@ -45,6 +45,7 @@ OPEN_SOONEST_S = 0.2  # between two states of the open klines: each takes some m
 OPEN_RESTS = 50  # times what the last state took, of many symbols: until the next one, where somebody waits for it
 BATCH_GOAL = 2_000  # trades that gather before they are counted: each batch costs 0.3 ms beside them
 DECODED_AT_ONCE = 250  # payloads: half a millisecond
+FLOOD_BATCHES = 4  # more that wait than so many batches: it comes faster than it can be counted
 SLICE_S = 0.0005  # of work, after which a round of reads goes first
 GIVE_WAY_S = 0.001  # how long a slice waits for the end of that round: what is due is due, however much is read
 PAUSE_LEAST_S, PAUSE_S, PAUSE_MOST_S = 0.02, 0.04, 0.5  # how long they gather, but never past an end or a close
@@ -139,8 +140,9 @@ class Aggregator(clock.ThreadOwner):
         self._step_begun_s: float | None = None  # of the one that runs now, monotonic
         self._step_took_s = 0.0
         self._pause_s = PAUSE_S
+        self._stepped_ms = now_ms()  # when the last step began: what was due then is done
         self._slice_ends_s = 0.0
-        self._is_flooded = False  # whether more waits than two batches: none of it gives way
+        self._is_flooded = False  # then nothing gives way
         self._thread = threading.Thread(target=self._run, name="aggregator", daemon=True)
 
     def share_open_klines(
@@ -204,16 +206,17 @@ class Aggregator(clock.ThreadOwner):
         return table.last_close_ms(symbol, step_ms) if table else None
 
     def _run(self) -> None:
+        before_s = time.monotonic()
         while not self._stop.is_set():
             self._wake.arm()
             if not any(map(len, self.queues.values())):
                 self._wake.wait(self.until_due_s())
             self._wake.is_armed = False
             self._step_begun_s = begun_s = time.monotonic()
-            taken = self.step()
+            taken, gathered_s, before_s = self.step(), begun_s - before_s, begun_s
             self._step_begun_s, self._step_took_s = None, time.monotonic() - begun_s
             self.offer_open_klines(time.monotonic())
-            self._pause_over.wait(min(self.next_pause_s(taken), self.until_due_s()))
+            self._pause_over.wait(min(self.next_pause_s(taken, gathered_s), self.until_due_s()))
             self.await_reads_done()
         self.step()
 
@@ -234,14 +237,16 @@ class Aggregator(clock.ThreadOwner):
         Returns how many payloads and control messages it took.
         """
         taken = 0
-        begun_ms = self._now_ms()  # before anything is taken: no window is closed while its trades still wait
+        self._stepped_ms = begun_ms = (
+            self._now_ms()
+        )  # before anything is taken: no window is closed while its trades still wait
         due_ms = begun_ms - self._lateness.at(begun_ms)
         for market, queue in self.queues.items():
             table = self.tables[market]
             # Before anything is taken, too. What becomes due only now has its proof at the next step.
             marks = table.feed.deliveries.watermarks(begun_ms) if table.is_due(due_ms) else {}
             waiting = len(queue)
-            self._is_flooded = waiting > 2 * self._batch_payloads
+            self._is_flooded = waiting > FLOOD_BATCHES * self._batch_payloads
             self._slice_ends_s = time.monotonic() + SLICE_S
             while waiting > 0 and time.monotonic() < self._count_until_s:
                 items = queue.take(min(waiting, self._batch_payloads))
@@ -462,12 +467,15 @@ class Aggregator(clock.ThreadOwner):
             delivery.recover(symbol)
         return table.feed.mark_missed(symbol, since_ms)
 
-    def next_pause_s(self, taken: int) -> float:
+    def next_pause_s(self, taken: int, gathered_s: float) -> float:
         """How long trades may gather now: until there are about BATCH_GOAL, at the rate of those taken last.
+
+        They gathered for `gathered_s`. A pause is at most twice the one before: a quiet moment is soon over.
 
         In the moments before an end and after it, when a trade may prove a window over, they are looked at more often.
         """
-        self._pause_s = min(PAUSE_MOST_S, max(PAUSE_LEAST_S, self._pause_s * BATCH_GOAL / max(taken, 1)))
+        wanted_s = max(PAUSE_LEAST_S, gathered_s * BATCH_GOAL / max(taken, 1))
+        self._pause_s = min(PAUSE_MOST_S, 2 * self._pause_s, wanted_s)
         now_ms, step_ms = self._now_ms(), self._step_ms()
         passed_ms = now_ms % step_ms
         left_s = (step_ms - passed_ms) / 1000
@@ -488,6 +496,7 @@ class Aggregator(clock.ThreadOwner):
             awaited_s = time.monotonic() - self._awaited_since_s
             return PROOF_POLL_S if awaited_s < PROOF_LONG_AFTER_S else PROOF_POLL_LONG_S
         self._awaited_since_s = 0.0
-        step_ms, now_ms = self._step_ms(), self._now_ms()
+        step_ms, now_ms, stepped_ms = self._step_ms(), self._now_ms(), self._stepped_ms
         after_ms = self._lateness.at(now_ms), self._probe_ms(now_ms)
-        return min(IDLE_S, min(step_ms - (now_ms - after) % step_ms for after in after_ms) / 1000)
+        due_ms = stepped_ms + min(step_ms - (stepped_ms - after) % step_ms for after in after_ms)
+        return min(IDLE_S, max(0, due_ms - now_ms) / 1000)

@@ -30,6 +30,9 @@ class BaseConsumer:
     batch_size: ClassVar[int] = 500
     """Envelopes handed to `deliver` at once, at most."""
 
+    niceness: ClassVar[int] = 0
+    """How far its thread stands back where cores are short: 0 to 19, as nice(1) has it; on Linux alone."""
+
     trouble: Exception | None = None
     """The error that keeps it from working, of an output that raises nothing and tries again by itself."""
 

@@ -21,6 +21,7 @@ from model.clock import ThreadOwner, join_by
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
 from model.pacing import Backoff, ThrottledLogger
+from model.wake import stand_back
 
 log = structlog.get_logger()
 
@@ -119,6 +120,7 @@ class Worker(ThreadOwner):
     # -- the consumer's thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
+        stand_back(type(self.consumer).niceness)
         try:
             asyncio.run(self._main())
         except BaseException:  # the thread's outermost level; main sees that it has ended

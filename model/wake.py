@@ -1,6 +1,8 @@
 """Waking one sleeping thread from many, and letting the thread that reads the sockets go first."""
 
 import contextlib
+import os
+import sys
 import threading
 import time
 
@@ -36,6 +38,14 @@ class WakeSignal:
         was_set = self._lock.acquire(timeout=timeout_s)
         self.is_armed = False
         return was_set
+
+
+def stand_back(niceness: int) -> None:
+    """Raise the niceness of the calling thread, not of its process: on Linux each has its own. Never lowers it."""
+    if niceness and sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 class ReadRound:

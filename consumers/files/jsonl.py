@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import structlog
 
@@ -70,6 +70,8 @@ class Pending:
 
 class FileConsumer(BaseConsumer):
     """Writes `<exchange>/YYYY/MM/DD/HH/YYYYMMDD_HHMMSS_mmmmmm_{channel}_{data_type}.jsonl[.gz]`, UTC."""
+
+    niceness: ClassVar[int] = 10
 
     def __init__(self, options: FileOptions) -> None:
         super().__init__("file")

@@ -81,6 +81,7 @@ class ParquetConsumer(BaseConsumer):
     """Writes `<exchange>/<market>/<data_type>/<SYMBOL>/YYYYMMDD_HH.parquet`; the hour is that of arrival, UTC."""
 
     tick_s: ClassVar[float] = 0.25  # type: ignore[misc]
+    niceness: ClassVar[int] = 10
 
     def __init__(self, options: ParquetOptions, utc_now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         super().__init__("parquet")

@@ -59,6 +59,7 @@ class StoreConsumer(BaseConsumer):
 
     queue_size: ClassVar[int] = 2_000
     batch_size: ClassVar[int] = BATCH_RECORDS // 100
+    niceness: ClassVar[int] = 10  # a boundary is up to 0.2 s of work, which no payload may wait for
 
     def __init__(self, options: StoreOptions, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__("store")

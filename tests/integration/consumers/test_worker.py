@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from consumers import ConsumerManager
 from consumers.base import BaseConsumer
 from consumers.manager import ConsumerOptions, ConsumerSettingsError
+from consumers.worker import Worker
 from tests.support.events import RecordedEvents
 from tests.support.klines import klines, price
 from tests.support.waiting import wait_until
@@ -366,3 +368,29 @@ def test_a_stop_delivers_what_is_queued(run):
     assert manager.stop(time.monotonic() + 10) == []
     assert len(recorder.seen) == 5_000
     assert not recorder.is_running
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_an_output_that_computes_much_stands_back_and_no_other_thread_does() -> None:
+    """By its class; where the process has a greater niceness already, by that."""
+    niceness: dict[str, int] = {}
+
+    class Heavy(BaseConsumer):
+        niceness: ClassVar[int] = 10
+
+        def setup(self) -> None:
+            niceness[self.name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    class Light(Heavy):
+        niceness: ClassVar[int] = 0
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    workers = [Worker(Heavy("heavy"), "heavy"), Worker(Light("light"), "light")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        assert worker.wait_settled(time.monotonic() + STOP_S) is None
+        worker.begin_stop(time.monotonic() + STOP_S)
+        assert worker.join(time.monotonic() + STOP_S)
+    assert niceness == {"heavy": max(10, before), "light": before}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

@@ -324,21 +324,33 @@ def test_sleep_ends_when_a_candle_is_due():
     """Or silent connections are to be probed, half way before that; and never longer than IDLE_S."""
     harness = Harness("1s")
     for now_ms, left_s in ((199, 0.001), (200, 0.1), (299, 0.001), (300, 0.9)):
+        harness.step(now_ms)
+        assert harness.aggregator.until_due_s() == pytest.approx(left_s)
+    harness = Harness("1m")
+    harness.step(0)
+    assert harness.aggregator.until_due_s() <= IDLE_S
+
+
+def test_a_candle_that_became_due_during_a_step_is_not_slept_over():
+    """Neither that step has closed it, nor does the next one wait for the next end."""
+    harness = Harness("1s")
+    harness.step(299)
+    for now_ms, left_s in ((300, 0), (301, 0), (2_000, 0), (-5_000, IDLE_S)):
         harness.now = T0 + now_ms
         assert harness.aggregator.until_due_s() == pytest.approx(left_s)
-    assert Harness("1m").aggregator.until_due_s() <= IDLE_S
 
 
 def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
     """Rare ones for half a second, many for less; few wait at an end, and just after it each may prove it over."""
     harness = Harness("1m")
     harness.now = T0 + 30_000
-    pauses = [round(harness.aggregator.next_pause_s(taken), 3) for taken in (2_000, 1_000, 0, 0, 4_000, 80_000, 2_000)]
-    assert pauses == [0.04, 0.08, 0.5, 0.5, 0.25, 0.02, 0.02]
+    rates = (2_000, 0.04), (1_000, 0.04), (300, 0.04), (0, 0.04), (0, 0.5), (4_000, 0.5), (80_000, 0.25), (2_000, 0.02)
+    pauses = [round(harness.aggregator.next_pause_s(*each), 3) for each in rates]
+    assert pauses == [0.04, 0.08, 0.16, 0.32, 0.5, 0.25, 0.02, 0.02]
     ends = (59_700, 0.26), (59_930, 0.04), (59_990, 0.01), (60_000, 0.04), (60_300, 0.04), (60_301, 0.5)
     for after_ms, at_most_s in ends:
         harness.now = T0 + after_ms
-        assert harness.aggregator.next_pause_s(0) == pytest.approx(at_most_s)
+        assert [harness.aggregator.next_pause_s(0, 1.0) for _ in range(6)][-1] == pytest.approx(at_most_s)
 
 
 def test_what_a_stop_has_no_time_to_count_is_dropped_and_no_candle_over_it_is_complete():
