@@ -42,6 +42,7 @@ from model.wake import ReadRound, WakeSignal
 BATCH_PAYLOADS = 2_000  # trades of one go: large enough for numpy, small enough to stay in cache
 READS_DONE_WAIT_S = 0.005  # how long a batch waits for the end of the reads, where nothing is due: these take 2 ms
 OPEN_SOONEST_S = 0.2  # between two states of the open klines: each takes some milliseconds
+PAUSE_OPEN_S = 0.1  # how long trades gather at most while open klines are wanted
 OPEN_RESTS = 50  # times what the last state took, of many symbols: until the next one, where somebody waits for it
 BATCH_GOAL = 2_000  # trades that gather before they are counted: each batch costs 0.3 ms beside them
 DECODED_AT_ONCE = 250  # payloads: half a millisecond
@@ -156,7 +157,11 @@ class Aggregator(clock.ThreadOwner):
         self._is_open_asked = is_asked
 
     def hurry(self) -> None:
-        """Count what waits now, for somebody waits for open klines. Any thread."""
+        """Count what waits now, for somebody waits for open klines: unless they have just been made. Any thread."""
+        if time.monotonic() >= self._open_soonest_s:
+            self._end_pause()
+
+    def _end_pause(self) -> None:
         self._wake.set()
         self._pause_over.set()
 
@@ -177,7 +182,7 @@ class Aggregator(clock.ThreadOwner):
         """
         self._count_until_s = deadline - STOP_RESERVE_S
         self._stop.set()
-        self.hurry()
+        self._end_pause()
         return clock.join_by(self._thread, deadline)
 
     def late_trades(self) -> dict[str, int]:
@@ -475,13 +480,13 @@ class Aggregator(clock.ThreadOwner):
         In the moments before an end and after it, when a trade may prove a window over, they are looked at more often.
         """
         wanted_s = max(PAUSE_LEAST_S, gathered_s * BATCH_GOAL / max(taken, 1))
-        self._pause_s = min(PAUSE_MOST_S, 2 * self._pause_s, wanted_s)
+        most_s = PAUSE_OPEN_S if self._is_open_wanted else PAUSE_MOST_S
+        self._pause_s = min(most_s, 2 * self._pause_s, wanted_s)
         now_ms, step_ms = self._now_ms(), self._step_ms()
         passed_ms = now_ms % step_ms
         left_s = (step_ms - passed_ms) / 1000
         is_near_end = passed_ms <= self._lateness.at(now_ms) or left_s <= 2 * PAUSE_S
-        open_s = self._open_due_s - time.monotonic() if self._is_open_wanted else PAUSE_MOST_S
-        return min(self._pause_s, max(PAUSE_S, open_s), left_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
+        return min(self._pause_s, left_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
 
     def _step_ms(self) -> int:
         """The shortest of the windows that the tables count."""

@@ -353,6 +353,17 @@ def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
         assert [harness.aggregator.next_pause_s(0, 1.0) for _ in range(6)][-1] == pytest.approx(at_most_s)
 
 
+def test_trades_gather_for_less_while_open_klines_are_wanted():
+    """Who looks at them sees them move; from the next offer on that nobody wants, they gather for long again."""
+    harness, wanted = Harness("1m"), {"BTCUSDT"}
+    harness.now = T0 + 30_000
+    harness.aggregator.share_open_klines(lambda _market: wanted, lambda _market, _klines: None, 1.0)
+    for offer_s, most_s in ((10.0, 0.1), (10.5, 0.1), (11.0, 0.5)):
+        harness.aggregator.offer_open_klines(offer_s)
+        assert [harness.aggregator.next_pause_s(0, 1.0) for _ in range(6)][-1] == most_s
+        wanted.clear()
+
+
 def test_what_a_stop_has_no_time_to_count_is_dropped_and_no_candle_over_it_is_complete():
     """A flood that waits at the deadline: counted as dropped, and the candles of before it stand."""
     harness = Harness()
