@@ -198,6 +198,7 @@ def test_sizes_are_looked_up_by_market():
     """BTCUSDT of two markets are two symbols, each by its own rules."""
     asked: list[tuple[str, str]] = []
     published: list[tuple[str, Decimal]] = []
+    now = [T0]
 
     def size(market, symbol):
         asked.append((market, symbol))
@@ -212,7 +213,6 @@ def test_sizes_are_looked_up_by_market():
         contract_sizes=size,
         now_ms=lambda: now[0],
     )
-    now = [T0]
     for market in ("linear", "spot"):
         aggregator.queues[market].put_control(feed_up(("X",), T0 - MINUTE, market=market))
         aggregator.queues[market].put(b"")
