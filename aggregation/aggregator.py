@@ -242,9 +242,8 @@ class Aggregator(clock.ThreadOwner):
         Returns how many payloads and control messages it took.
         """
         taken = 0
-        self._stepped_ms = begun_ms = (
-            self._now_ms()
-        )  # before anything is taken: no window is closed while its trades still wait
+        # Before anything is taken: no window is closed while its trades still wait.
+        self._stepped_ms = begun_ms = self._now_ms()
         due_ms = begun_ms - self._lateness.at(begun_ms)
         for market, queue in self.queues.items():
             table = self.tables[market]
@@ -475,9 +474,8 @@ class Aggregator(clock.ThreadOwner):
     def next_pause_s(self, taken: int, gathered_s: float) -> float:
         """How long trades may gather now: until there are about BATCH_GOAL, at the rate of those taken last.
 
-        They gathered for `gathered_s`. A pause is at most twice the one before: a quiet moment is soon over.
-
-        In the moments before an end and after it, when a trade may prove a window over, they are looked at more often.
+        They gathered for `gathered_s`. A pause is at most twice the one before: a quiet moment is soon over. In the
+        moments before an end and after it, when a trade may prove a window over, they are looked at more often.
         """
         wanted_s = max(PAUSE_LEAST_S, gathered_s * BATCH_GOAL / max(taken, 1))
         most_s = PAUSE_OPEN_S if self._is_open_wanted else PAUSE_MOST_S

@@ -76,8 +76,8 @@ class SocketPoll:
 
     def wait(self, timeout_s: float) -> list[Readable | None]:
         """Return what reads the sockets that can be read now, or are over; none where `timeout_s` passed before."""
-        works = self._works
-        return [works[descriptor] for descriptor, _ in self._poll.poll(timeout_s * self._second)]
+        works, ready = self._works, self._poll.poll(timeout_s * self._second)
+        return [works[descriptor] for descriptor, _ in ready if descriptor in works]  # a copy of one may live on
 
     def close(self) -> None:
         """Give up epoll's own descriptor; the sockets stay open."""

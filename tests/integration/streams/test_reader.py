@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from streams.reader import Reader
+from streams.reader import Reader, SocketPoll
 from tests.support.waiting import wait_until
 
 
@@ -242,6 +242,22 @@ def test_deadlines_are_kept_during_a_flood(start: Start) -> None:
     assert quiet.ended()
     stop.set()
     sender.join(5)
+
+
+def test_a_socket_that_lives_on_elsewhere_is_not_waited_for() -> None:
+    """A process that was started meanwhile has a copy for a moment: epoll goes on to report its number."""
+    poll, work = SocketPoll(), Work()
+    try:
+        poll.register(work.sock, work)
+        copy = os.dup(work.sock.fileno())
+        work.sock.close()
+        poll.forget(work)
+        work.other.send(b"x")
+        assert poll.wait(0.0) == []
+        os.close(copy)
+    finally:
+        poll.close()
+        work.other.close()
 
 
 class Listener:
