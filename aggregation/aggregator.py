@@ -16,7 +16,7 @@ import structlog
 
 from aggregation.klines.arithmetic import PLAIN, Arithmetic
 from aggregation.klines.dedupe import DedupeLimits
-from aggregation.klines.lateness import AllowedLateness
+from aggregation.klines.lateness import CAP_MS, AllowedLateness
 from aggregation.klines.table import IN_FLIGHT_MS, KlineTable
 from aggregation.recovery.gaps import gap_start_ms
 from aggregation.recovery.liveness import CHECK_EVERY_MS, Watermarks
@@ -475,15 +475,15 @@ class Aggregator(clock.ThreadOwner):
         """How long trades may gather now: until there are about BATCH_GOAL, at the rate of those taken last.
 
         They gathered for `gathered_s`. A pause is at most twice the one before: a quiet moment is soon over. In the
-        moments before an end and after it, when a trade may prove a window over, they are looked at more often.
+        moments before an end and after it, when a trade may be late or prove a window over, they are looked at often.
         """
         wanted_s = max(PAUSE_LEAST_S, gathered_s * BATCH_GOAL / max(taken, 1))
-        most_s = PAUSE_OPEN_S if self._is_open_wanted else PAUSE_MOST_S
+        most_s = PAUSE_OPEN_S if self._is_open_wanted or self._event_clock else PAUSE_MOST_S
         self._pause_s = min(most_s, 2 * self._pause_s, wanted_s)
         now_ms, step_ms = self._now_ms(), self._step_ms()
         passed_ms = now_ms % step_ms
         left_s = (step_ms - passed_ms) / 1000
-        is_near_end = passed_ms <= self._lateness.at(now_ms) or left_s <= 2 * PAUSE_S
+        is_near_end = passed_ms <= CAP_MS or left_s <= 2 * PAUSE_S
         return min(self._pause_s, left_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
 
     def _step_ms(self) -> int:

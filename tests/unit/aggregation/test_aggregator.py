@@ -347,7 +347,7 @@ def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
     rates = (2_000, 0.04), (1_000, 0.04), (300, 0.04), (0, 0.04), (0, 0.5), (4_000, 0.5), (80_000, 0.25), (2_000, 0.02)
     pauses = [round(harness.aggregator.next_pause_s(*each), 3) for each in rates]
     assert pauses == [0.04, 0.08, 0.16, 0.32, 0.5, 0.25, 0.02, 0.02]
-    ends = (59_700, 0.26), (59_930, 0.04), (59_990, 0.01), (60_000, 0.04), (60_300, 0.04), (60_301, 0.5)
+    ends = (59_700, 0.26), (59_930, 0.04), (59_990, 0.01), (60_000, 0.04), (60_301, 0.04), (62_000, 0.04), (62_001, 0.5)
     for after_ms, at_most_s in ends:
         harness.now = T0 + after_ms
         assert [harness.aggregator.next_pause_s(0, 1.0) for _ in range(6)][-1] == pytest.approx(at_most_s)
