@@ -499,7 +499,8 @@ class Aggregator(clock.ThreadOwner):
             awaited_s = time.monotonic() - self._awaited_since_s
             return PROOF_POLL_S if awaited_s < PROOF_LONG_AFTER_S else PROOF_POLL_LONG_S
         self._awaited_since_s = 0.0
-        step_ms, now_ms, stepped_ms = self._step_ms(), self._now_ms(), self._stepped_ms
+        step_ms, now_ms = self._step_ms(), self._now_ms()
+        stepped_ms = min(self._stepped_ms, now_ms)  # the clock may have gone back
         after_ms = self._lateness.at(now_ms), self._probe_ms(now_ms)
         due_ms = stepped_ms + min(step_ms - (stepped_ms - after) % step_ms for after in after_ms)
         return min(IDLE_S, max(0, due_ms - now_ms) / 1000)

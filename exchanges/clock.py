@@ -31,7 +31,7 @@ LATE_MS = 5_000  # no message that is read live is older than this
 FAR_MS = 10_000  # without REST no single message moves the time forward by more
 CONFIRMATIONS = 3  # measures in a row that agree count where nothing contradicts them
 REPEAT_MS = 600_000  # REST alone overrules the host after so long: else a quiet minute would decide
-HOLD_MS = 5_000  # stand still rather than go back by up to this; beyond it standing still would be worse
+HOLD_MS = 50  # stand still rather than go back by up to this; longer, and windows would close before their trades
 LOG_CHANGE_MS = 100.0
 STAMP_AGE_MS = 120_000  # a dead link is noticed sooner: no older time stamp of the host's clock is converted
 
@@ -73,7 +73,7 @@ class ExchangeClock:
     # reading the time
 
     def now_ms(self) -> int:
-        """Exchange time, ms since the epoch. Stands still rather than going back, unless it was wrong by seconds."""
+        """Exchange time, ms since the epoch. Stands still for a moment rather than going back, unless it was wrong."""
         with self._lock:
             mono_ms = self._look_at_host()
             now_ms = int(mono_ms + self._estimate(mono_ms)[0])
