@@ -61,6 +61,7 @@ from model.events import EventFanout
 from model.pacing import ThrottledLogger
 from model.ports import Callback, CandleStore, Depth, Dial, Feed, PayloadSink, ReadRoundListener, Symbols
 from model.records import Kind
+from model.wake import ReadRound
 from network.report import describe_network
 from streams import (
     DescriptorBudget,
@@ -431,9 +432,11 @@ class Collector:
     def _build_streams(self, streams: list[dict[str, Any]]) -> StreamService:
         publisher = self.outputs.manager.redis
         options = stream_options(self.settings, self._venue)
-        # What a round of reads brought goes to Redis at once, on the reader's thread; the aggregator waits meanwhile.
+        # What a round of reads brought goes to Redis at once, on the reader's thread; the other threads wait meanwhile.
         listeners: list[ReadRoundListener] = [publisher] if publisher else []
-        reads = self.klines.aggregator.reads if self.klines else None
+        reads = self.klines.aggregator.reads if self.klines else ReadRound()
+        if publisher:
+            publisher.reads = reads
         return StreamService(
             streams,
             options,

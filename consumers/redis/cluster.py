@@ -131,7 +131,8 @@ class ClusterPublisher(Publisher):
             return self._has_new or len(self._backlog) > 0
         self.wake.arm()
         if not self._has_new:
-            self.wake.wait(LOOK_S)
+            hold_s = self._hold_until_s - time.monotonic()
+            self.wake.wait(min(LOOK_S, hold_s) if hold_s > 0 else LOOK_S)
         return True
 
     def _raw_channel(self, channel: str, payload: bytes) -> str:

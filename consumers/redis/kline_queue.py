@@ -63,7 +63,11 @@ class KlineSender(KlineQueue):
 
     def is_due(self, now_s: float) -> bool:
         """Whether something is to be sent now."""
-        return bool(self.new or len(self.backlog)) and now_s >= self._pause_until_s
+        return self.due_in_s(now_s) <= 0
+
+    def due_in_s(self, now_s: float) -> float:
+        """How long until something is to be sent; infinity where nothing waits."""
+        return max(0.0, self._pause_until_s - now_s) if self.new or len(self.backlog) else float("inf")
 
     def pause(self, until_s: float) -> None:
         """Send nothing before `until_s` (monotonic)."""

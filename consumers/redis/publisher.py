@@ -18,6 +18,7 @@ from model.clock import now_ms
 from model.envelope import Envelope
 from model.events import NO_EVENTS, EventSink
 from model.records import Published
+from model.wake import ReadRound
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class Publisher(RedisOutput):
         self._checkpoint = KlineCheckpoint(options.checkpoint)
         self._note: Note | None = None
         self._sent_before = 0  # of the messages that an earlier run left on disk
+        self.reads = ReadRound()  # the reader's, before `start`: long work gives way to it
         self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
     def note_with(self, note: Note) -> None:

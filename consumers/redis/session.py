@@ -98,10 +98,11 @@ class Session:
         if with_klines:
             commands = self._checkpoint.take_commands()
             self._in_flight.add_commands(len(commands))
+            self._klines.move_to_backlog(now_ms())  # during a pause, too: what is new wakes the thread
             if self._klines.is_due(now_s):
                 klines, size = self._klines.take(self._packer, self._in_flight, KLINE_BYTES, now_ms())
                 commands += klines
-                self._look_due_s = now_s + self.look_s
+                self._look_due_s = min(self._look_due_s, now_s + self.look_s)
         if batches := self._raw.take(WRITE_BYTES - size):
             pieces = self._packer.pieces(batches)
             self._in_flight.add_raw(len(pieces) // 2)

@@ -18,7 +18,6 @@ from consumers.redis.publisher import Publisher
 from consumers.redis.session import PublisherState, Session
 from model.clock import now_ms
 from model.events import NO_EVENTS, EventSink
-from model.wake import ReadRound
 
 ROUND_LIMIT_S = 0.002  # how long the klines of one write wait for a round of reads
 IDLE_LOOK_S = 0.5  # idle, nothing due: how often to look whether the server closed the connection
@@ -43,7 +42,6 @@ class RedisPublisher(Publisher):
         self._in_flight = self._state.in_flight
         self._session: Session | None = None
         self._connection_lock = threading.Lock()  # held by the connection's owner: the thread, but while it sleeps
-        self._round = ReadRound()
         self._broken: Exception | None = None  # of another owner: this thread raises it
 
     # -- any thread ------------------------------------------------------------------------------------
@@ -57,14 +55,8 @@ class RedisPublisher(Publisher):
                 "REDIS_URL: cannot be read; allowed: redis://[user:password@]host:port/db, or rediss://"
             ) from error.with_traceback(None)
 
-    def round_started(self) -> None:
-        """As `Publisher` says, and note that a round of reads goes on."""
-        self.wake.is_armed = False
-        self._round.goes_on = True
-
     def round_finished(self) -> None:
         """Send the raw payloads that wait, here and now, without waiting: a wake-up less. Any thread."""
-        self._round.goes_on = False
         is_left = True
         if self._connection_lock.acquire(blocking=False):
             try:
@@ -139,7 +131,7 @@ class RedisPublisher(Publisher):
             return self._sleep(session)
         else:  # many klines: payloads that are read meanwhile do not wait for all of them
             with self._asleep():
-                self._round.give_way(ROUND_LIMIT_S)
+                self.reads.give_way(ROUND_LIMIT_S)
         return True
 
     def _connect(self) -> None:
@@ -163,8 +155,9 @@ class RedisPublisher(Publisher):
         self.wake.arm()
         if session.has_waiting:
             return True
+        look_s = session.look_s if self._in_flight.count else IDLE_LOOK_S
         with self._asleep():
-            was_set = self.wake.wait(session.look_s if self._in_flight.count else IDLE_LOOK_S)
+            was_set = self.wake.wait(min(look_s, self._klines.due_in_s(time.monotonic())))
         if not was_set and self._broken is None:
             session.receive(time.monotonic())  # nothing came: a closed connection is seen here
         return True

@@ -233,8 +233,9 @@ def test_a_killed_redis_costs_raw_payloads_and_no_kline(server, publisher, liste
         again.stop()
 
 
-def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, tmp_path):
-    """It was started with this process: subscribers of the one before are on their way back."""
+def test_klines_wait_for_the_subscribers_of_a_new_server(valkey, tmp_path, monkeypatch):
+    """It was started with this process: subscribers of the one before are on their way back. No longer than that."""
+    monkeypatch.setattr("consumers.redis.standalone.IDLE_LOOK_S", 60.0)
     one = RedisPublisher(RedisOptions(url=url(valkey), spill_path=tmp_path / "unsent", subscribers_wait_s=0.5))
     one.expect_subscribers()
     one.offer(klines())

@@ -106,3 +106,25 @@ def test_a_session_is_stuck_while_redis_takes_or_answers_nothing(harness: Harnes
     harness.now_s += 5.1
     with pytest.raises(LinkClosedError, match="no reply in time"):
         harness.send()
+
+
+def test_klines_that_wait_for_a_pause_are_in_the_backlog(harness: Harness) -> None:
+    """Else they would be new at the end of each round of reads, and wake the thread a thousand times a second."""
+    harness.klines.pause(harness.now_s + 2)
+    harness.klines.offer(klines())
+    assert harness.klines.due_in_s(harness.now_s) == 2
+    harness.send(with_klines=True)
+    assert (len(harness.klines), len(harness.klines.new), harness.klines.due_in_s(harness.now_s + 0.5)) == (1, 0, 1.5)
+    harness.now_s += 2
+    harness.send(with_klines=True)
+    assert (len(harness.klines), harness.klines.due_in_s(harness.now_s)) == (0, float("inf"))
+
+
+def test_klines_do_not_put_off_the_next_look_at_replies(harness: Harness) -> None:
+    """However many are written one after another."""
+    harness.checkpoint.awaits_first_reply = False
+    for _ in range(5):
+        harness.now_s += 0.011
+        harness.klines.offer(klines())
+        harness.send(with_klines=True)
+    assert harness.link.reads > 0
