@@ -157,9 +157,10 @@ class Aggregator(clock.ThreadOwner):
         self._is_open_asked = is_asked
 
     def hurry(self) -> None:
-        """Count what waits now, for somebody waits for open klines: unless they have just been made. Any thread."""
+        """Count what waits now, for somebody waits for open klines: as soon as they may be made again. Any thread."""
+        self._wake.set()
         if time.monotonic() >= self._open_soonest_s:
-            self._end_pause()
+            self._pause_over.set()
 
     def _end_pause(self) -> None:
         self._wake.set()
@@ -215,7 +216,7 @@ class Aggregator(clock.ThreadOwner):
         while not self._stop.is_set():
             self._wake.arm()
             if not any(map(len, self.queues.values())):
-                self._wake.wait(self.until_due_s())
+                self._wake.wait(self.idle_s(time.monotonic()))
             self._wake.is_armed = False
             self._step_begun_s = begun_s = time.monotonic()
             taken, gathered_s, before_s = self.step(), begun_s - before_s, begun_s
@@ -479,16 +480,22 @@ class Aggregator(clock.ThreadOwner):
         """
         wanted_s = max(PAUSE_LEAST_S, gathered_s * BATCH_GOAL / max(taken, 1))
         most_s = PAUSE_OPEN_S if self._is_open_wanted or self._event_clock else PAUSE_MOST_S
-        self._pause_s = min(most_s, 2 * self._pause_s, wanted_s)
         now_ms, step_ms = self._now_ms(), self._step_ms()
         passed_ms = now_ms % step_ms
         left_s = (step_ms - passed_ms) / 1000
         is_near_end = passed_ms <= CAP_MS or left_s <= 2 * PAUSE_S
-        return min(self._pause_s, left_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
+        most_s = min(most_s, PAUSE_S if is_near_end else left_s - PAUSE_S)
+        self._pause_s = max(PAUSE_LEAST_S, min(most_s, 2 * self._pause_s, wanted_s))
+        return min(self._pause_s, left_s)
 
     def _step_ms(self) -> int:
         """The shortest of the windows that the tables count."""
         return min(table.base.step_ms for table in self.tables.values())
+
+    def idle_s(self, now_s: float) -> float:
+        """How long to sleep where nothing waits: until something is due, or open klines that somebody waits for."""
+        due_s = self.until_due_s()
+        return min(due_s, max(0.0, self._open_soonest_s - now_s)) if self._is_open_asked() else due_s
 
     def until_due_s(self) -> float:
         """How long to sleep: until something closes, or connections are to be probed, at most IDLE_S."""

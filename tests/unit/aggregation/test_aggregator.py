@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import structlog
 
-from aggregation.aggregator import IDLE_S, Aggregator
+from aggregation.aggregator import IDLE_S, OPEN_SOONEST_S, Aggregator
 from aggregation.trade_queue import FeedGap, InsertTrades, Overflow
 from model.intervals import parse_interval
 from model.records import PastTrade, TradeBatch
@@ -351,6 +351,27 @@ def test_trades_gather_until_there_are_enough_of_them_but_not_past_an_end():
     for after_ms, at_most_s in ends:
         harness.now = T0 + after_ms
         assert [harness.aggregator.next_pause_s(0, 1.0) for _ in range(6)][-1] == pytest.approx(at_most_s)
+
+
+def test_pauses_after_an_end_begin_small_again():
+    """However long it was quiet before."""
+    harness = Harness("1m")
+    pauses = []
+    for after_ms in (30_000,) * 5 + (60_100, 62_001, 62_100, 62_300, 62_600):
+        harness.now = T0 + after_ms
+        pauses.append(round(harness.aggregator.next_pause_s(0, 1.0), 3))
+    assert pauses[4:] == [0.5, 0.04, 0.08, 0.16, 0.32, 0.5]
+
+
+def test_who_waits_for_open_klines_gets_them_as_soon_as_they_may_be_made():
+    """A moment after others were made, in a market where nobody trades."""
+    harness, asked = Harness("1m"), [True]
+    harness.step(30_000)
+    harness.aggregator.share_open_klines(lambda _: {"BTCUSDT"}, lambda *_: None, 60.0, lambda: bool(asked))
+    harness.aggregator.offer_open_klines(10.0)
+    assert [harness.aggregator.idle_s(now_s) for now_s in (10.0, 10.5)] == [pytest.approx(OPEN_SOONEST_S), 0.0]
+    asked.clear()
+    assert harness.aggregator.idle_s(10.5) == IDLE_S
 
 
 def test_trades_gather_for_less_while_open_klines_are_wanted():
