@@ -84,8 +84,8 @@ def test_the_raw_channel_is_served_first_and_the_aggregator_last(collect, monkey
     assert order == ["raw", "records", "klines"]
 
 
-def test_rounds_of_reads_end_with_the_publisher_and_the_aggregator_waits_for_that(make_collector, monkeypatch):
-    """What a round brought is sent before the thread that counts it wants the interpreter."""
+def test_rounds_of_reads_end_with_the_publisher_and_both_threads_wait_for_that(make_collector, monkeypatch):
+    """What a round brought is sent before the threads that count it and write klines want the interpreter."""
     made: list[tuple[object, ...]] = []
 
     def reader(listeners, *, reads):
@@ -96,7 +96,8 @@ def test_rounds_of_reads_end_with_the_publisher_and_the_aggregator_waits_for_tha
     collector = make_collector(settings_of(ENABLED_CONSUMERS="redis"))
     make_collector(settings_of(ENABLED_CONSUMERS="console", ENABLE_KLINES_STREAM="false"))
 
-    assert made == [(collector.outputs.manager.redis, collector.klines.aggregator.reads), (None,)]
+    publisher, reads = collector.outputs.manager.redis, collector.klines.aggregator.reads
+    assert (made[0], publisher.reads, len(made[1])) == ((publisher, reads), reads, 1)
 
 
 def test_a_feed_has_the_clock_and_the_events_of_its_collector(make_collector):
