@@ -48,6 +48,9 @@ class FeedGap:
     until_ms: int = 0
     first_id: TradeId = ""
     first_ms: int = 0
+    early_ms: int = (
+        2**62
+    )  # of the earliest trade that came and was matched before its end: a subscription takes a while
     open_ms: int = 2**62  # windows since then had not closed when it began
     ids: tuple[int, int] | None = None  # the first and last id that are missing, where ids prove it
     reason: str | None = None  # for its event
@@ -154,7 +157,10 @@ class TradeQueue:
 
     def _overflow(self) -> list[Item]:
         since_ms, self._overflow_since_ms = self._overflow_since_ms, 0
-        return [Overflow(since_ms, self._now_ms())] if since_ms else []
+        if not since_ms:
+            return []
+        until_ms = self._now_ms()
+        return [Overflow(min(since_ms, until_ms), until_ms)]  # the clock may have gone back
 
     def take(self, limit: int) -> list[Item]:
         """Take up to `limit` items or TAKE_BYTES, oldest first, and an Overflow behind them. Aggregator thread only."""

@@ -53,7 +53,9 @@ class GapTracker:
         if before is None:
             before = FeedGap(symbol, from_ms, self._last_ids.get(row, ""), open_ms=open_ms)
         self._coverage.remove(row, before.from_ms, before.until_ms)
-        self._open[row] = FeedGap(symbol, before.from_ms, before.last_id, open_ms=before.open_ms)
+        self._open[row] = FeedGap(
+            symbol, before.from_ms, before.last_id, open_ms=before.open_ms, early_ms=before.early_ms
+        )
 
     def end(self, symbol: str, row: int, now_ms: int) -> FeedGap:
         """End a gap: the symbol is delivered again, or for the first time; its next trade is the far side."""
@@ -76,7 +78,11 @@ class GapTracker:
         if self._awaiting_first:
             for symbol, row, trade_id, ms in zip(symbols, rows.tolist(), ids, times_ms, strict=True):
                 gap = self._awaiting_first.get(symbol)
-                if gap is not None and ms >= gap.until_ms:
+                if gap is None:
+                    continue
+                if ms < gap.until_ms:
+                    gap.early_ms = min(gap.early_ms, ms)
+                else:
                     gap.first_id, gap.first_ms = trade_id, ms
                     del self._awaiting_first[symbol]
                     if self._is_whole(row, gap.last_id):
@@ -94,7 +100,7 @@ class GapTracker:
 
 def gap_start_ms(gap: FeedGap, base: Interval) -> int:
     """The begin of a gap's lost trades; at the start of the collector that of the first trade's window."""
-    return gap.from_ms if gap.last_id else base.window_start(gap.first_ms)
+    return gap.from_ms if gap.last_id else base.window_start(min(gap.first_ms, gap.early_ms))
 
 
 def span_of(trade: PastTrade) -> tuple[int, int]:

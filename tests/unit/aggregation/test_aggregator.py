@@ -427,6 +427,23 @@ def test_trades_inserted_at_the_start_are_an_event_where_the_first_candle_lacked
     assert [(fields["from"], fields["until"]) for fields in events.of("repaired")] == expected
 
 
+def test_a_start_is_healed_from_the_window_of_its_first_trade_though_that_was_matched_before_the_subscription():
+    """The answer to the subscription was read after it, and the next trade is of the next window."""
+    harness = Harness()
+    harness.mark(feed_up(("BTCUSDT",), T0 + MINUTE - 100))
+    harness.put(MINUTE - 150, trade_id="early")
+    harness.step(MINUTE - 90)
+    harness.put(MINUTE + 50, trade_id="first")
+    harness.step(MINUTE + 300)
+    times = {"old": -500, "missed": 10_000, "early": MINUTE - 150, "first": MINUTE + 50}
+    past = [PastTrade(name, T0 + ms, 10.0, 1.0, 0) for name, ms in times.items()]
+    harness.mark(InsertTrades(harness.gaps.pop(), past))
+    harness.step(2 * MINUTE + 300)
+
+    found = [(kline.trade_count, kline.complete, kline.revision) for _, kline in harness.published]
+    assert found == [(1, False, 0), (2, True, 1), (1, True, 0)]
+
+
 def test_the_end_of_the_last_closed_window_is_known_by_interval():
     """None before one has closed, nor of what is not there; symbols without trades close theirs too."""
     harness = Harness("1m", "5m", "1M")

@@ -108,6 +108,16 @@ def test_hole_is_marked_before_the_next_payload(wake):
     assert 0 < hole.from_ms <= hole.until_ms
 
 
+def test_hole_does_not_end_before_it_begins(wake):
+    """Where the clock was put right meanwhile."""
+    now = [2_000]
+    queue = TradeQueue(wake, capacity=1, now_ms=lambda: now[0])
+    queue.put(b"1")
+    queue.put(b"2")
+    now[0] = 500
+    assert queue.take(5) == [b"1", Overflow(500, 500)]
+
+
 def test_hole_is_marked_though_nothing_follows(wake):
     """A burst that overflows and then silence: the kline must not wait for the next payload to be incomplete."""
     queue = TradeQueue(wake, capacity=1)
