@@ -277,7 +277,8 @@ class Aggregator(clock.ThreadOwner):
             if symbols is not None and not symbols:
                 continue
             self._is_open_wanted = True
-            self._open_due_s, self._open_soonest_s = now_s + self._open_every_s, now_s + OPEN_SOONEST_S
+            self._open_due_s = now_s + self._open_every_s
+            self._open_soonest_s = max(self._open_soonest_s, now_s + OPEN_SOONEST_S)
             begun_s = time.perf_counter()
             try:
                 self._offer_open(market, table.open_klines(symbols))
@@ -341,9 +342,13 @@ class Aggregator(clock.ThreadOwner):
         return klines
 
     def _follow_clock(self, now_ms: int) -> None:
-        """Limit to now what was marked by an uncertain or wrong clock; a replay has a time of its own."""
-        at_ms = now_ms + CLOCK_LATE_MS
-        for market in () if self._event_clock else self.tables:
+        """Limit to now what was marked by an uncertain or wrong clock; a replay has a time of its own.
+
+        A trade that was counted is proof of its time: what messages alone say may fall behind it.
+        """
+        self._probed_ms.clear()
+        for market, table in () if self._event_clock else self.tables.items():
+            at_ms = max(now_ms + CLOCK_LATE_MS, table.newest_ms)
             self._run_guarded(market, lambda market, ms: self.tables[market].feed.clock_changed(ms), at_ms)
 
     def _apply(self, market: str, message: ControlMessage) -> list[Kline]:

@@ -73,7 +73,7 @@ class ExchangeClock:
     # reading the time
 
     def now_ms(self) -> int:
-        """Exchange time, ms since the epoch. Stands still for a moment rather than going back, unless it was wrong."""
+        """Exchange time, ms since the epoch. Stands still rather than going back a little; goes back by more."""
         with self._lock:
             mono_ms = self._look_at_host()
             now_ms = int(mono_ms + self._estimate(mono_ms)[0])

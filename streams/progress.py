@@ -50,7 +50,9 @@ class DeliveryProgress:
         if payload is not self._read:
             found = self._sent_time.search(payload)
             self._read, self._read_ms = payload, int(found[1]) if found else 0
-        return max(ms if ms <= now_ms + AHEAD_MS else 0 for ms in (self._proven_ms, self._read_ms))
+        if self._proven_ms > now_ms + AHEAD_MS:
+            self._proven_ms = 0  # the clock was ahead when that ping was sent
+        return max(self._proven_ms, self._read_ms if self._read_ms <= now_ms + AHEAD_MS else 0)
 
     def probe(self, now_ms: int) -> None:
         """See Delivery. Any thread."""

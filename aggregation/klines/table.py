@@ -345,8 +345,16 @@ class KlineTable:
 
     def silent_symbols(self, now_ms: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """`FeedState.silent_symbols`, by the newest trade of each symbol."""
+        return self.feed.silent_symbols(now_ms, self._newest_by_row())
+
+    @property
+    def newest_ms(self) -> int:
+        """The time of the newest trade that was counted; 0 where none was."""
+        return int(self._newest_by_row().max(initial=0))
+
+    def _newest_by_row(self) -> Ints:
         newest = self._recent if self._ids is None else self._ids
-        return self.feed.silent_symbols(now_ms, newest.newest_ms(len(self.symbols.names)))
+        return newest.newest_ms(len(self.symbols.names))
 
     # -- what the exchange's REST API has --------------------------------------------------------------
 

@@ -135,3 +135,11 @@ def test_answers_that_name_no_ping_are_those_of_the_oldest_ever_sent(harness):
     harness.probe(NOW + 99)
     harness.progress.answered(harness.link.sent[-1]["req_id"])
     assert harness.mark == NOW + 99
+
+
+def test_a_ping_sent_by_a_clock_that_was_ahead_proves_nothing_later(harness):
+    """Its answer does not prove a time that had not come when it was sent."""
+    harness.probe(NOW + 2_000)
+    harness.progress.answered("p1")
+    assert harness.progress.watermark_ms(NOW) == 0
+    assert harness.progress.watermark_ms(NOW + 1_500) == 0

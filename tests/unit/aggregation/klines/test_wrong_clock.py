@@ -137,3 +137,25 @@ def test_a_mark_made_by_an_uncertain_clock_and_read_when_it_is_sure_is_of_now_at
     harness.step(6_400)
     found = [(k.timestamp - T0) // 1000 for _, k in harness.published if k.symbol == "BTCUSDT" and k.complete]
     assert found == [3, 4, 5]
+
+
+@pytest.mark.parametrize("behind_ms", [1_100, 1_600, 3_000])
+def test_a_clock_that_falls_behind_the_trades_forgets_none_of_them(behind_ms):
+    """Without REST another symbol's late message makes the time less certain; what was counted is not of the future."""
+    clock = Clock(0)
+    harness = clock.harness = Harness("1s", clock_changes=lambda: clock.changes, now_ms=clock.now_ms)
+    harness.mark(feed_up(("BTCUSDT", "ETHUSDT"), T0 - 1000))
+    harness.put(-500)
+    for ms in range(0, 10_000, 100):
+        if ms == 5_500:
+            clock.wrong_ms, clock.changes = -behind_ms, 1
+            harness.put(ms - behind_ms, symbol="ETHUSDT")
+        harness.put(ms)
+        harness.step(ms + 30)
+    found = [
+        ((k.timestamp - T0) // 1000, k.trade_count, k.complete, k.revision)
+        for _, k in harness.published
+        if k.symbol == "BTCUSDT" and k.timestamp >= T0
+    ]
+    assert found == [(second, 10, True, 0) for second in range(len(found))]
+    assert len(found) >= 6
