@@ -203,7 +203,7 @@ class Health(_ServiceHealth):
         if end_ms is None:
             is_due = now_ms() - self._begun_ms > 2 * length_ms + CANDLE_LATE_MS
             return not is_due, series | {"age_s": None, "is_fresh": not is_due, "expected_s": most_ms / 1000}
-        age_ms = at_ms - end_ms
+        age_ms = max(0, at_ms - end_ms)  # the clock may have gone back
         is_fresh = age_ms <= most_ms
         return is_fresh, series | {"age_s": age_ms / 1000, "is_fresh": is_fresh, "expected_s": most_ms / 1000}
 

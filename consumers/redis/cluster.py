@@ -48,6 +48,7 @@ class ClusterPublisher(Publisher):
         self._nodes = ClusterNodes(options.url, self._record_down, self._on_all_back)
         self._was_whole = False
         self._hold_until_s = 0.0  # klines wait so long for subscribers to be back too
+        self._is_held = False  # whether they did when some were taken last
         self._kept_back = 0  # klines at the head of the backlog that a node did not take
         self._delivered = self._klines_delivered = 0
 
@@ -86,7 +87,8 @@ class ClusterPublisher(Publisher):
         messages: list[QueuedMessage] = []
         at_ms = now_ms()
         batch = self._options.cluster_batch
-        limit = 0 if time.monotonic() < self._hold_until_s else batch + self._kept_back
+        self._is_held = time.monotonic() < self._hold_until_s
+        limit = 0 if self._is_held else batch + self._kept_back
         self._klines.move_to_backlog(at_ms)
         while len(messages) < limit and (message := self._backlog.take(at_ms)):
             messages.append(message)
@@ -131,8 +133,8 @@ class ClusterPublisher(Publisher):
             return self._has_new or len(self._backlog) > 0
         self.wake.arm()
         if not self._has_new:
-            hold_s = self._hold_until_s - time.monotonic()
-            self.wake.wait(min(LOOK_S, hold_s) if hold_s > 0 else LOOK_S)
+            held_s = max(0.0, self._hold_until_s - time.monotonic()) if self._is_held else LOOK_S
+            self.wake.wait(min(LOOK_S, held_s))
         return True
 
     def _raw_channel(self, channel: str, payload: bytes) -> str:

@@ -41,7 +41,7 @@ class Publisher(RedisOutput):
         self._checkpoint = KlineCheckpoint(options.checkpoint)
         self._note: Note | None = None
         self._sent_before = 0  # of the messages that an earlier run left on disk
-        self.reads = ReadRound()  # the reader's, before `start`: long work gives way to it
+        self.reads = ReadRound()  # the reader's, before `start`: the writing of many klines gives way to it
         self._is_server_new = False  # started with this process: subscribers of the one before are on their way back
 
     def note_with(self, note: Note) -> None:
