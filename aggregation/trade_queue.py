@@ -48,9 +48,7 @@ class FeedGap:
     until_ms: int = 0
     first_id: TradeId = ""
     first_ms: int = 0
-    early_ms: int = (
-        2**62
-    )  # of the earliest trade that came and was matched before its end: a subscription takes a while
+    early_ms: int = 2**62  # of the earliest trade that came after it and was matched before its end
     open_ms: int = 2**62  # windows since then had not closed when it began
     ids: tuple[int, int] | None = None  # the first and last id that are missing, where ids prove it
     reason: str | None = None  # for its event
