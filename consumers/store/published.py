@@ -6,7 +6,7 @@ all the same. Nothing is written.
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from consumers.store.reader import FIELDS, QUOTED
 from consumers.store.schema import APPLICATION_ID, VERSION
 from model.files import check_regular
-from model.intervals import DAY_MS, LONGEST_MONTH_MS, MINUTE_MS, end_of_step, step_of
+from model.intervals import DAY_MS, LONGEST_MONTH_MS, MINUTE_MS, end_of_step, month_start, step_of
 from model.records import Kline, LastPublished, MarketKlines, Published, SeriesKey
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ BUSY_S = 1.0
 MARKS = """SELECT id, market, symbol, step_ms, published.start_ms, published.revision, published.complete
   FROM series LEFT JOIN published ON published.series = series.id"""
 LAST = """SELECT value, (SELECT max(start_ms) FROM klines WHERE series = value) FROM json_each(?1)"""
+FIRST = """SELECT value, (SELECT min(start_ms) FROM klines WHERE series = value) FROM json_each(?1)"""
 RUNNING = "SELECT value FROM state WHERE name = 'running'"
 
 
@@ -93,21 +94,35 @@ class EarlierStore:
     def held(self, known: Mapping[SeriesKey, LastPublished]) -> dict[SeriesKey, LastPublished]:
         """Return `known`, each series moved back to its newest kline here, where a kill may have cost what came after.
 
-        What was published and is not stored is published again: the store shall have all that subscribers have.
+        What was published and is not stored is published again: the store shall have all that subscribers have. A
+        series that began lately, and of which nothing is known, goes on from its first kline here: that may be lost.
         """
         lately = self._lately(known)
-
-        def read(connection: sqlite3.Connection) -> dict[int, int | None]:
-            return dict(connection.execute(LAST, (msgspec.json.encode(list(lately)).decode(),)).fetchall())
-
         held = dict(known)
-        nothing: dict[int, int | None] = {}
-        for number, newest_ms in (_read(self.path, read, nothing) if lately else nothing).items():
+        for number, newest_ms in self._starts(LAST, lately).items():
             key = lately[number]
             last = known[key]
-            if newest_ms and 0 < last.start_ms - newest_ms <= max(RECENT_MS, key[2] or LONGEST_MONTH_MS):
+            if 0 < last.start_ms - newest_ms <= max(RECENT_MS, key[2] or LONGEST_MONTH_MS):
                 held[key] = LastPublished(newest_ms, 0, True)
+        ends_ms = (end_of_step(key[2], known[key].start_ms) for key in lately.values())
+        since_ms = max(ends_ms, default=1 << 62) - RECENT_MS
+        unknown = {number: key for key, number in self._ids.items() if key not in known}
+        for number, first_ms in self._starts(FIRST, unknown).items():
+            key = unknown[number]
+            if end_of_step(key[2], first_ms) > since_ms:
+                before_ms = first_ms - key[2] if key[2] else month_start(first_ms, -1)
+                held[key] = LastPublished(before_ms, 0, True)
         return held
+
+    def _starts(self, sql: str, ids: Collection[int]) -> dict[int, int]:
+        """Return the newest or first start of each series that has klines, by id."""
+
+        def read(connection: sqlite3.Connection) -> dict[int, int]:
+            found = connection.execute(sql, (msgspec.json.encode(list(ids)).decode(),)).fetchall()
+            return {number: start_ms for number, start_ms in found if start_ms}
+
+        nothing: dict[int, int] = {}
+        return _read(self.path, read, nothing) if ids else nothing
 
     def _lately(self, known: Mapping[SeriesKey, LastPublished]) -> dict[int, SeriesKey]:
         """Return the series, by id, whose newest kline ended lately when that run ended.

@@ -7,10 +7,11 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from aggregation.recovery.backfill_spans import EarlierRun
 from consumers.redis.checkpoint.store import CheckpointOptions, KlineCheckpoint
 from consumers.store.published import INCOMPLETE_MS, RECENT_MS, REPAIRABLE_MS, EarlierStore
 from model.envelope import Envelope
-from model.intervals import MINUTE_MS, MONTH
+from model.intervals import MINUTE_MS, MONTH, parse_interval
 from model.records import LastPublished
 from tests.support.klines import kline as any_kline
 
@@ -132,6 +133,29 @@ def test_what_redis_has_and_the_store_lacks_is_made_anew(store, redis, path):
     assert earlier.held(hours) == hours, "the store was switched off meanwhile"
     other = {("linear", "NEW", MINUTE_MS): at(2)}
     assert earlier.held(other) == other
+
+
+def test_a_series_that_began_just_before_a_kill_goes_on_from_its_first_kline(store, redis, path):
+    """None of it was confirmed, so that it may be lost; what is older and unknown is not collected any more."""
+    month = any_kline(0, symbol="NEWUSDT", interval=31 * 86_400_000, timestamp=1_767_225_600_000)
+    store.deliver([envelope(*(kline(number, symbol="NEWUSDT") for number in (7, 8)), month)])
+    store.deliver([envelope(kline(-90, symbol="OLDUSDT"))])
+    store.deliver([envelope(kline(8))])
+    redis(kline(8))
+    earlier = EarlierStore.read(path)
+    new = ("linear", "NEWUSDT", MINUTE_MS)
+    known = earlier.held(earlier.marks)
+    assert known == {BTC: at(8), new: at(6), (*new[:2], MONTH): LastPublished(1_764_547_200_000, 0, True)}
+    published = earlier.published(known)
+    assert [k.symbol for _, k in published.recent] == ["BTCUSDT"]
+    starts = {
+        key: start_ms
+        for key, _, start_ms in EarlierRun(
+            published.last, published.recent, [parse_interval("1m"), parse_interval("1M")], [key[:2] for key in known]
+        ).starts()
+    }
+    assert (starts[BTC], starts[new]) == (kline(9).timestamp, kline(7).timestamp)
+    assert starts[*new[:2], MONTH] == month.timestamp
 
 
 def test_a_revision_that_redis_has_and_the_store_lacks_is_not_trusted(store, redis, path):
