@@ -497,7 +497,7 @@ def test_bad_input_is_counted_told_and_costs_nothing(
     btc = exchange.symbol("BTC")
     settings |= {"KLINE_INTERVALS": "1s", "RAW_STREAMS": "trades", "SYMBOLS": "BTC", "LOG_LEVEL": "debug"}
     with (
-        simulator(exchange, "--rate", 200) as sim,
+        simulator(exchange, "--rate", 60) as sim,  # so slow that REST reaches over all pauses on a busy machine too
         Subscriber(valkey.port, exchange.name) as subscriber,
         CollectorProcess(tmp_path, tmp_path / "mine.py", **settings, **urls(sim)) as collector,
     ):

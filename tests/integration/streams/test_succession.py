@@ -266,12 +266,14 @@ def test_symbols_may_change_while_a_connection_is_replaced(
 
 def test_a_connection_that_is_refused_a_topic_does_not_take_over(harness: Harness, exchange: ScriptedExchange) -> None:
     """The old one has it still, and goes on until another has all of its topics."""
-    sink, events = Recorded(), RecordedEvents()
+    sink, events, both = Recorded(), RecordedEvents(), {"BTCUSDT", "SOLUSDT"}
     quick = replace(FAST, handover=replace(QUICK, limit_s=1.0))
     with Market(exchange) as market:
         feed = feed_of(harness, events, options=quick)
-        harness.start(("T", feed.run, ("trades", ["BTCUSDT", "SOLUSDT"], sink)))
-        harness.wait(lambda: sink.payloads)
+        harness.start(("T", feed.run, ("trades", sorted(both), sink)))
+        harness.wait(
+            lambda: {symbol for item in sink.seen if isinstance(item, FeedMarker) for symbol in item.symbols} == both
+        )
         exchange.refuse = lambda topics: "no such topic: publicTrade.SOLUSDT" if any("SOL" in t for t in topics) else ""
         exchange.send(NOTICE)
         harness.wait(lambda: exchange.requests >= 3)
