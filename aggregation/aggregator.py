@@ -162,10 +162,6 @@ class Aggregator(clock.ThreadOwner):
         if time.monotonic() >= self._open_soonest_s:
             self._pause_over.set()
 
-    def _end_pause(self) -> None:
-        self._wake.set()
-        self._pause_over.set()
-
     def add_market(self, market: str) -> None:
         """Add a table and a queue for a market that has none yet; one caller at a time, also while the thread runs."""
         if market not in self.queues:  # both are read meanwhile: replaced, not changed, the table first
@@ -183,7 +179,8 @@ class Aggregator(clock.ThreadOwner):
         """
         self._count_until_s = deadline - STOP_RESERVE_S
         self._stop.set()
-        self._end_pause()
+        self._wake.set()
+        self._pause_over.set()
         return clock.join_by(self._thread, deadline)
 
     def late_trades(self) -> dict[str, int]:
